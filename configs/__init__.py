@@ -1,0 +1,1 @@
+"""The configurations, one YAML file per published table."""

@@ -1,0 +1,1 @@
+"""The published numbers, one CSV file per table."""
