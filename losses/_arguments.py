@@ -1,0 +1,99 @@
+"""Arguments of the losses: read from the constructors' signatures, so that ranges and defaults stand once."""
+
+import inspect
+import numbers
+import types
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import keras
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One constructor argument.
+
+    Attributes:
+        default: Value where the user gives none.
+        kinds: Types that are accepted, without None.
+        optional: Whether None is accepted.
+        interval: Range of a number in interval notation, e.g. ``"[0, 1)"``; None if any will do.
+        choices: Words that are accepted; None if the argument is no word out of a list.
+    """
+
+    default: Any
+    kinds: tuple[Any, ...]
+    optional: bool
+    interval: str | None
+    choices: tuple[str, ...] | None
+
+    @classmethod
+    def of(cls, default: Any, hint: Any) -> "Argument":
+        """Read an argument from its type hint, e.g. ``Annotated[float | None, "[0, 1]"]``."""
+        interval = None
+        if get_origin(hint) is Annotated:
+            hint, interval = get_args(hint)
+        if get_origin(hint) is Literal:
+            return cls(default, (), False, None, get_args(hint))
+        union = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+        kinds = tuple(get_origin(kind) or kind for kind in union if kind is not type(None))
+        return cls(default, kinds, type(None) in union, interval, None)
+
+    def checked(self, name: str, value: Any) -> Any:
+        """Return ``value`` in plain JSON types, or raise a ValueError that says what ``name`` must be."""
+        if value is None and self.optional:
+            return None
+        if self.choices is not None:
+            if value in self.choices:
+                return value
+            raise ValueError(f"{name} must be one of {', '.join(map(repr, self.choices))}, got {value!r}")
+        if self.kinds == (bool,):
+            if isinstance(value, bool):
+                return value
+            raise ValueError(f"{name} must be True or False, got {value!r}")
+        if self.kinds == (int,):
+            if isinstance(value, numbers.Integral):
+                return int(value)
+            raise ValueError(f"{name} must be a whole number, got {value!r}")
+        return self._number(name, value) if float in self.kinds or Sequence in self.kinds else value
+
+    def _number(self, name: str, value: Any) -> float | list[float]:
+        if isinstance(value, np.generic | np.ndarray):
+            value = value.tolist()
+        if Sequence in self.kinds and isinstance(value, list | tuple):
+            return [self._one(f"each entry of {name}", entry) for entry in value]
+        if float not in self.kinds:
+            raise ValueError(f"{name} must be a list of numbers, one per class, got {value!r}")
+        return self._one(name, value)
+
+    def _one(self, name: str, value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
+            raise ValueError(f"{name} must be a number, got {value!r}")
+        if self.interval is not None and not lies_in(float(value), self.interval):
+            raise ValueError(f"{name} must lie in {self.interval}, got {value}")
+        return float(value)
+
+
+def lies_in(value: float, interval: str) -> bool:
+    """Say whether ``value`` lies in ``interval``, e.g. ``"[0, 1)"`` or ``"(0, inf)"``; NaN lies in none."""
+    low, high = (float(end) for end in interval[1:-1].split(","))
+    above = low <= value if interval[0] == "[" else low < value
+    below = value <= high if interval[-1] == "]" else value < high
+    return above and below
+
+
+@cache
+def arguments(loss: type[keras.losses.Loss]) -> dict[str, Argument]:
+    """Return every argument that a loss class takes, its own first, then those of the classes it builds on."""
+    found: dict[str, Argument] = {}
+    for base in loss.__mro__[: loss.__mro__.index(keras.losses.Loss)]:
+        if "__init__" not in vars(base):
+            continue
+        hints = get_type_hints(base.__init__, include_extras=True)
+        for name, parameter in inspect.signature(base.__init__).parameters.items():
+            if parameter.default is not inspect.Parameter.empty:
+                found.setdefault(name, Argument.of(parameter.default, hints[name]))
+    return found

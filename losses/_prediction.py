@@ -1,0 +1,201 @@
+"""What a network says about each pixel: three forms, one interface.
+
+A *view* answers for one class per pixel (the same class everywhere, or each pixel's true class): ``p`` its
+probability, ``q`` = 1 - p, ``ce`` = -log p and ``log_q`` = log(1 - p), each a plane of shape (B, *space). Views
+are lazy: a loss pays for what it asks. Planes instead of a last axis of two or three classes because both backends
+reduce and broadcast such an axis slowly, and TensorFlow sums it with an error of up to 8e-5 in a volume of 160^3.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any, Protocol
+
+from keras import ops
+
+# Differences of logits end here, so that a sum over 10^8 pixels still fits into float32.
+LARGEST_MARGIN = 1e30
+# Stands for the other classes' share of the softmax where exp has underflowed: log needs a positive number.
+SMALLEST_SHARE = 1e-37
+# Probabilities are kept this far from 0 and 1 in logarithms, as Keras does.
+PROBABILITY_MARGIN = 1e-7
+
+Pick = Callable[[Sequence[Any]], Any]
+"""Chooses among K planes (or numbers), one per class: that of a fixed class, or of each pixel's true class."""
+
+
+class View(Protocol):
+    """One class per pixel; see the module."""
+
+    p: Any
+    q: Any
+    ce: Any
+    log_q: Any
+
+
+class Prediction(Protocol):
+    """A network's output."""
+
+    @property
+    def probabilities(self) -> list[Any]:
+        """K planes (B, *space)."""
+        ...
+
+    @property
+    def remainder(self) -> Any:
+        """One minus their sum, (B, *space); None where they sum to one by construction."""
+        ...
+
+    def view(self, pick: Pick) -> View:
+        """Return the view of the class that ``pick`` chooses."""
+        ...
+
+
+class Margin:
+    """Two classes from logits: all depends on the margin d = z_1 - z_0, (B, *space)."""
+
+    remainder = None
+
+    def __init__(self, margin: Any) -> None:
+        self.margin = ops.clip(margin, -LARGEST_MARGIN, LARGEST_MARGIN)
+
+    @property
+    def probabilities(self) -> list[Any]:
+        """Planes of p_0 and p_1."""
+        return [ops.sigmoid(-self.margin), ops.sigmoid(self.margin)]
+
+    def view(self, pick: Pick) -> View:
+        """Return the view of the class that ``pick`` chooses."""
+        return MarginView(pick([self.margin, -self.margin]))
+
+
+class MarginView:
+    """View of a class whose logit is exceeded by the other's by v, (B, *space)."""
+
+    def __init__(self, excess: Any) -> None:
+        self.excess = excess
+
+    @cached_property
+    def ce(self) -> Any:
+        """-log p = log(1 + exp v)."""
+        return ops.softplus(self.excess)
+
+    @cached_property
+    def log_q(self) -> Any:
+        """log(1 - p) = v - log(1 + exp v)."""
+        return self.excess - self.ce
+
+    @cached_property
+    def q(self) -> Any:
+        """1 - p, to full relative precision."""
+        return ops.sigmoid(self.excess)
+
+    @cached_property
+    def p(self) -> Any:
+        """Probability."""
+        return ops.sigmoid(-self.excess)
+
+
+class Softmax:
+    """Three or more classes from logits, K planes (B, *space)."""
+
+    remainder = None
+
+    def __init__(self, logits: Sequence[Any]) -> None:
+        largest = logits[0]
+        for plane in logits[1:]:
+            largest = ops.maximum(largest, plane)
+        # Softmax does not change with a constant added to all logits, so no gradient flows through the largest.
+        largest = ops.stop_gradient(largest)
+        self.lead = [ops.maximum(plane - largest, -LARGEST_MARGIN) for plane in logits]
+        self.log_total = log_sum_exp(*self.lead)
+        self.probabilities = [ops.exp(plane - self.log_total) for plane in self.lead]
+
+    def view(self, pick: Pick) -> View:
+        """Return the view of the class that ``pick`` chooses."""
+        return SoftmaxView(self, pick)
+
+
+@ops.custom_gradient
+def log_sum_exp(*planes: Any) -> Any:
+    """Return log of the sum of exp over planes that are 0 at most, 0 for one of them.
+
+    Its gradient is written out (the softmax), which saves a quarter of the memory of a training step under jit.
+    """
+    exponentials = [ops.exp(plane) for plane in planes]
+    value = ops.log(sum(exponentials[1:], exponentials[0]))
+
+    def gradient(*received: Any, upstream: Any = None) -> tuple[Any, ...]:
+        upstream = received[0] if upstream is None else upstream  # PyTorch passes it by name
+        return tuple(upstream * ops.exp(plane - value) for plane in planes)
+
+    return value, gradient
+
+
+class SoftmaxView:
+    """View of a softmax."""
+
+    def __init__(self, softmax: Softmax, pick: Pick) -> None:
+        self.softmax = softmax
+        self.pick = pick
+
+    @cached_property
+    def ce(self) -> Any:
+        """-log p, in the order that keeps small values."""
+        return self.softmax.log_total - self.pick(self.softmax.lead)
+
+    @cached_property
+    def q(self) -> Any:
+        """1 - p as the sum of the other probabilities, since 1 - p itself loses all digits where p is nearly 1."""
+        planes = self.softmax.probabilities
+        others = [planes[:c] + planes[c + 1 :] for c in range(len(planes))]
+        return self.pick([sum(terms[1:], terms[0]) for terms in others])
+
+    @cached_property
+    def log_q(self) -> Any:
+        """log(1 - p)."""
+        return ops.log(ops.maximum(self.q, SMALLEST_SHARE))
+
+    @cached_property
+    def p(self) -> Any:
+        """Probability."""
+        return self.pick(self.softmax.probabilities)
+
+
+class Probabilities:
+    """Probabilities as the network gives them, K planes (B, *space); not made to sum to one.
+
+    Args:
+        probabilities: K planes p_c.
+        complements: K planes 1 - p_c.
+    """
+
+    def __init__(self, probabilities: list[Any], complements: list[Any]) -> None:
+        self.probabilities = probabilities
+        self.complements = complements
+
+    @cached_property
+    def remainder(self) -> Any:
+        """One minus the sum of the probabilities."""
+        return self.complements[0] - sum(self.probabilities[2:], self.probabilities[1])
+
+    def view(self, pick: Pick) -> View:
+        """Return the view of the class that ``pick`` chooses."""
+        return ProbabilityView(pick(self.probabilities), pick(self.complements))
+
+
+class ProbabilityView:
+    """View of a probability p and its complement q; only the logarithms are kept off 0 and 1."""
+
+    def __init__(self, p: Any, q: Any) -> None:
+        self.p = p
+        self.q = q
+
+    @cached_property
+    def ce(self) -> Any:
+        """-log p."""
+        return -ops.log(ops.clip(self.p, PROBABILITY_MARGIN, 1 - PROBABILITY_MARGIN))
+
+    @cached_property
+    def log_q(self) -> Any:
+        """log(1 - p)."""
+        return ops.log(ops.clip(self.q, PROBABILITY_MARGIN, 1 - PROBABILITY_MARGIN))

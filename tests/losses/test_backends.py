@@ -1,0 +1,33 @@
+"""The same losses on JAX, in a process of its own: Keras chooses its backend once."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import pytest
+
+HERE = Path(__file__).parent
+
+
+def run_on_jax(*selection):
+    """Run tests of this folder on JAX and return pytest's output; empty if all pass."""
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    environment["XLA_FLAGS"] = "--xla_backend_optimization_level=0"  # nearly all of the time goes into compiling
+    command = [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", *selection]
+    done = subprocess.run(command, env=environment, cwd=HERE, capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr if done.returncode else ""
+
+
+pytestmark = pytest.mark.skipif(keras.backend.backend() == "jax", reason="runs on JAX already")
+
+
+def test_golden_values_and_gradients_on_jax():
+    assert not run_on_jax("test_golden.py", "-k", "m2-defaults or needs_no_tensorflow")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", ["test_golden.py", "test_numerics.py"])
+def test_whole_files_on_jax(file):
+    assert not run_on_jax(file)

@@ -1,0 +1,108 @@
+"""Finite and precise: extreme logits, half and double precision, large volumes."""
+
+import keras
+import numpy as np
+import pytest
+
+from rareseg import losses
+
+ALL = losses.names()
+LIKE_CROSS_ENTROPY = [  # their gradient must not vanish where the network is surely wrong
+    name for name in ("cross_entropy", "focal", "combo", "unified_focal") if name in ALL
+]
+EXTREMES = [60.0, 1e4, 3e38]
+
+
+@pytest.fixture(params=ALL)
+def name(request):
+    return request.param
+
+
+def mixture(channels, size, shape=(2, 6, 6)):
+    """Return logits out of {-size, 0, size} in any mixture."""
+    return (np.random.default_rng(2).integers(-1, 2, (*shape, channels)) * size).astype("float32")
+
+
+@pytest.mark.parametrize("size", EXTREMES)
+def test_extreme_logits_have_finite_values_and_gradients(name, size, differentiate):
+    for channels in (1, 2, 3):
+        logits = mixture(channels, size)
+        loss = losses.get(name, from_logits=True, reduction=None)
+        label = np.random.default_rng(3).integers(0, max(channels, 2), logits.shape[:-1])
+        for y_true in (label, np.eye(max(channels, 2), dtype="float32")[label] if channels > 1 else label * 0.75):
+            values, gradient = differentiate(loss, y_true, logits)
+            assert np.isfinite(values).all(), channels
+            assert np.isfinite(gradient).all(), channels
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_is_counted_in_single(name, dtype, differentiate):
+    for size in (12, 60, 65504):
+        for channels in (1, 2, 3):
+            logits = keras.ops.convert_to_tensor(mixture(channels, size), dtype)
+            label = np.random.default_rng(3).integers(0, max(channels, 2), tuple(logits.shape[:-1]))
+            values, gradient = differentiate(losses.get(name, from_logits=True, reduction=None), label, logits)
+            assert values.dtype == "float32"
+            assert np.isfinite(values).all()
+            assert np.isfinite(gradient.astype("float32")).all()
+
+
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX has no float64 unless asked for at its start")
+def test_double_precision_stays_double(name, draw):
+    label, logits = draw(3)
+    double = losses.get(name, from_logits=True)(label, logits.astype("float64"))
+    assert keras.backend.standardize_dtype(double.dtype) == "float64"
+    asked = losses.get(name, from_logits=True, dtype="float32")(label, logits.astype("float64"))
+    assert keras.backend.standardize_dtype(asked.dtype) == "float32"
+
+
+@pytest.mark.parametrize("wrong", LIKE_CROSS_ENTROPY)
+@pytest.mark.parametrize("size", [60, 1e4])
+def test_confident_errors_keep_their_gradient(wrong, size, draw, logits_of, differentiate):
+    for channels in (1, 2, 3):
+        label, _ = draw(channels)
+        classes = max(channels, 2)
+        logits = logits_of((label + 1) % classes, channels, size)
+        _, gradient = differentiate(losses.get(wrong, from_logits=True, reduction=None), label, logits)
+        assert (np.abs(gradient).max(axis=-1) > 1e-5).all(), channels
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_a_perfect_prediction_has_finite_gradients(name, channels, draw, logits_of, differentiate):
+    label, _ = draw(channels)
+    for size in (5, 20, 60):
+        loss = losses.get(name, from_logits=True, reduction=None)
+        _, gradient = differentiate(loss, label, logits_of(label, channels, size))
+        assert np.isfinite(gradient).all()
+
+
+def volume(edge, dtype="float32"):
+    """Return labels and logits of a cube with a ball in it and a fair prediction; two classes."""
+    axis = np.arange(edge) - edge / 2
+    label = (axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + axis**2 < (edge / 5) ** 2).astype("uint8")
+    logits = np.random.default_rng(4).normal(0, 1, (1, edge, edge, edge, 2))
+    logits[..., 1] += 3.0 * label - 1.5
+    return label[None], logits.astype(dtype)
+
+
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX has no float64 unless asked for at its start")
+def test_a_volume_in_single_and_half_precision(name):
+    loss = losses.get(name, from_logits=True)
+    label, logits = volume(64, "float64")
+    double, single, half = (float(loss(label, logits.astype(kind))) for kind in ("float64", "float32", "float16"))
+    np.testing.assert_allclose(single, double, rtol=1e-6)
+    np.testing.assert_allclose(half, double, rtol=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX has no float64 unless asked for at its start")
+def test_a_large_volume_in_single_precision(name):
+    import tensorflow as tf
+
+    loss = losses.get(name, from_logits=True)
+    label, logits = volume(160)
+    double = float(loss(label, logits.astype("float64")))
+    ways = {"eager": (loss, 1e-6), "graph": (tf.function(loss), 1e-6)}
+    ways["jit"] = (tf.function(loss, jit_compile=True), 1e-4)
+    for way, (evaluate, tolerance) in ways.items():
+        np.testing.assert_allclose(float(evaluate(label, logits)), double, rtol=tolerance, err_msg=way)

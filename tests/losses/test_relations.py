@@ -1,0 +1,134 @@
+"""Hand calculations, limits in which one loss is another, and what each loss is meant to punish."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+
+from rareseg import losses
+
+
+def values(loss, y_true, y_pred, **arguments):
+    loss = losses.get(loss, **{"from_logits": True, "reduction": None, **arguments})
+    return keras.ops.convert_to_numpy(loss(y_true, y_pred))
+
+
+BY_HAND = [  # truth, foreground probability, loss, arguments, value (foreground alone, smooth 0)
+    pytest.param([1, 1, 0, 0], [1, 0, 0, 0], "tversky", {"delta": 0.7}, 7 / 17, id="tversky: one missed"),
+    pytest.param([1, 1, 0, 0], [1, 1, 1, 0], "tversky", {"delta": 0.7}, 3 / 23, id="tversky: one too many"),
+    pytest.param([1, 1, 0, 0], [1, 1, 1, 0], "dice", {}, 1 / 5, id="dice: one too many"),
+    pytest.param([1, 1, 0, 0], [1, 1, 1, 0], "jaccard", {}, 1 / 3, id="jaccard: one too many"),
+    pytest.param([1, 1, 0, 0], [0, 0, 1, 1], "dice", {}, 1.0, id="dice: all wrong"),
+    pytest.param([0, 0, 0, 0], [0, 0, 0, 0], "dice", {}, 0.0, id="dice: nothing there, nothing found"),
+    pytest.param([1, 255, 0, 0], [1, 1, 0, 0], "dice", {}, 1 / 3, id="dice: foreground on an unlabelled pixel"),
+    pytest.param([1, 255, 0, 0], [1, 1, 0, 0], "dice", {"ignore_class": 255}, 0.0, id="dice: the same, ignored"),
+]
+
+
+@pytest.mark.parametrize(("truth", "probability", "loss", "arguments", "expected"), BY_HAND)
+def test_values_by_hand(truth, probability, loss, arguments, expected):
+    y_true = np.reshape(truth, (1, 2, 2)).astype("uint8")
+    foreground = np.reshape(probability, (1, 2, 2, 1)).astype("float32")
+    arguments = {"smooth": 0, "include_background": False, "from_logits": False, **arguments}
+    for y_pred in (foreground, np.concatenate([1 - foreground, foreground], axis=-1)):
+        np.testing.assert_allclose(values(loss, y_true, y_pred, **arguments), expected, atol=1e-6)
+
+
+SAME = [  # two ways to say the same; value, factor on the second
+    (("focal", {"gamma": 0}), ("cross_entropy", {}), 1),
+    (("tversky", {"delta": 0.5}), ("dice", {}), 1),
+    (("tversky", {"alpha": 1, "beta": 1}), ("jaccard", {}), 1),
+    (("combo", {"alpha": 0}), ("dice", {}), 1),
+    (("combo", {"alpha": 1, "beta": 0.5}), ("cross_entropy", {}), 0.5),
+    (("unified_focal", {"gamma": 0, "delta": 0.5, "weight": 0}), ("dice", {}), 1),
+    (("unified_focal", {"gamma": 0, "delta": 0.5, "weight": 1}), ("cross_entropy", {}), 0.5),
+    (("unified_focal", {"gamma": 0, "weight": 0}), ("tversky", {"delta": 0.6}), 1),
+    (("unified_focal", {"gamma": 0}), ("unified_focal", {"gamma": 0, "asymmetric": False}), 1),
+    (("unified_focal", {"asymmetric": False, "weight": 1}), ("focal", {"alpha": 0.6, "gamma": 0.5}), 1),
+    (("focal", {"alpha": 0.25}), ("focal", {"alpha": [0.75, 0.25, 0.25]}), 1),
+]
+
+
+@pytest.mark.parametrize(("one", "other", "factor"), SAME, ids=str)
+def test_losses_that_coincide(one, other, factor, draw):
+    label, logits = draw(3)
+    expected = factor * values(other[0], label, logits, **other[1])
+    np.testing.assert_allclose(values(one[0], label, logits, **one[1]), expected, rtol=2e-6)
+
+
+def test_cross_entropy_is_that_of_keras(draw):
+    label, logits = draw(3)
+    pixels = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=None)(label, logits)
+    expected = keras.ops.convert_to_numpy(pixels).mean(axis=(1, 2))
+    np.testing.assert_allclose(values("cross_entropy", label, logits), expected, rtol=1e-5)
+
+
+def errors(false_positives, false_negatives, logits_of):
+    """Return a label of 100 foreground among 400 pixels, and logits with so many errors."""
+    label = np.zeros((1, 20, 20), int)
+    label[0, :5] = 1
+    found = label.ravel().copy()
+    found[:false_negatives] = 0
+    found[100 : 100 + false_positives] = 1
+    return label, logits_of(found.reshape(label.shape), 2, 8.0)
+
+
+PRICES = [  # loss, what costs more: missed foreground ("fn") or invented ("fp")
+    ("tversky", {"alpha": 1, "beta": 0.01}, "fp"),
+    ("tversky", {"alpha": 0.01, "beta": 1}, "fn"),
+    ("tversky", {"delta": 0.9}, "fn"),
+    ("combo", {"beta": 0.9, "alpha": 1}, "fn"),
+    ("combo", {"beta": 0.1, "alpha": 1}, "fp"),
+    ("unified_focal", {"delta": 0.9, "weight": 1, "asymmetric": False}, "fn"),
+    ("focal", {"alpha": 0.9}, "fn"),
+]
+
+
+@pytest.mark.parametrize(("loss", "arguments", "dearer"), PRICES, ids=str)
+def test_the_dearer_error(loss, arguments, dearer, logits_of):
+    invented = values(loss, *errors(20, 0, logits_of), **arguments)
+    missed = values(loss, *errors(0, 20, logits_of), **arguments)
+    assert (missed > invented) == (dearer == "fn")
+
+
+def test_combo_never_rewards_foreground_in_an_empty_image():
+    label = np.zeros((1, 8, 8), int)
+    costs = [values("combo", label, np.full((1, 8, 8, 1), z, "float32"))[0] for z in (-5, 0, 5)]
+    assert costs[0] < costs[1] < costs[2]
+
+
+def test_one_channel_learns_from_an_empty_mask(differentiate):
+    label = np.zeros((1, 8, 8), int)
+    loss = losses.get("dice", from_logits=True, smooth=1, include_background=False, reduction=None)
+    _, gradient = differentiate(loss, label, np.full((1, 8, 8, 1), -2, "float32"))
+    assert (gradient > 0).all()
+    nothing, _ = differentiate(loss, label, np.full((1, 8, 8, 1), -200, "float32"))
+    np.testing.assert_allclose(nothing, 0, atol=1e-7)
+
+
+def test_adaptive_log_by_hand(draw, logits_of):
+    label, logits = draw(2)
+    x = values("dice", label, logits)
+    constant = 0.1 - 10 * math.log(1 + 0.1 / 0.5)
+    assert constant == pytest.approx(-1.7232155679)
+    np.testing.assert_allclose(values("adaptive_log", label, logits), x - constant, rtol=1e-6)
+    good = logits_of(label, 2, 2)
+    x = values("dice", label, good)
+    assert (x < 0.1).all()
+    np.testing.assert_allclose(values("adaptive_log", label, good), 10 * np.log(1 + x / 0.5), rtol=1e-5)
+
+
+def test_adaptive_log_takes_its_base_in_three_forms(draw):
+    label, logits = draw(2)
+    mapping = {"name": "tversky", "delta": 0.5, "smooth": 0.5}
+    expected = values("adaptive_log", label, logits, base=mapping)
+    built = losses.get(mapping, from_logits=True)
+    np.testing.assert_allclose(values("adaptive_log", label, logits, base=built), expected)
+    assert not np.allclose(values("adaptive_log", label, logits, base="jaccard"), expected)
+
+
+def test_adaptive_log_of_a_pooled_dice_is_one_number(draw):
+    label, logits = draw(1)
+    pooled = values("adaptive_log", label, logits, pool="batch")
+    assert pooled[0] == pooled[1] != values("adaptive_log", label, logits)[0]
