@@ -1,0 +1,87 @@
+"""Files on disk -> cases: images, labels, official halves; splits; and phantoms to run without a download.
+
+In: the name of a data set and the folder that holds its official files (layouts: docs/datasets.md). Out: a `Dataset`
+with ``.cases``; each `Case` reads its arrays when asked. `split` divides cases (or patches) into train, validation
+and test. `make_phantoms` draws files of the same layout. Bad files and folders raise `DataError`.
+
+Next: ``case.py`` (what a reader gives), ``isic2018.py`` (a reader on one screen), ``splits.py``, ``phantoms.py``.
+"""
+
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from rareseg.datasets import drive, dsb2018, isic2018
+from rareseg.datasets.case import Case, Dataset
+from rareseg.datasets.files import DataError
+from rareseg.datasets.listing import locate, some
+from rareseg.datasets.phantoms import make_phantoms
+from rareseg.datasets.split_files import read_split, write_split
+from rareseg.datasets.splits import split
+
+__all__ = [
+    "Case",
+    "DataError",
+    "Dataset",
+    "make_phantoms",
+    "names",
+    "open",
+    "read_split",
+    "source",
+    "split",
+    "write_split",
+]
+
+_READERS: dict[str, ModuleType] = {"isic2018": isic2018, "dsb2018": dsb2018, "drive": drive}
+"""Key -> module with ``ABOUT`` and ``find(root, **options)``. A new data set is one file and one entry."""
+
+
+def names() -> tuple[str, ...]:
+    """Return the keys of the known data sets."""
+    return tuple(_READERS)
+
+
+def source(key: str) -> str:
+    """Return one sentence: what the data set is, where to get it, its terms, and where its files go."""
+    about = _reader(key).ABOUT
+    return (
+        f"{about.title} comes from {about.where}; terms: {about.terms}; "
+        f"put it under <data>/{key}/ as {', '.join(about.layout)}."
+    )
+
+
+def open(key: str, folder: Path | str, *, exclude: Sequence[str] = (), **options: Any) -> Dataset:
+    """List the cases of a data set; no pixel is read.
+
+    Args:
+        key: One of `names`.
+        folder: Folder with the official layout.
+        exclude: Ids of cases to leave out.
+        **options: What the reader offers besides, such as ``corrections`` of ``dsb2018``.
+
+    Raises:
+        DataError: The folder is missing, is the wrong one, holds no case, or files have no partner.
+    """
+    reader = _reader(key)
+    offered = [name for name in inspect.signature(reader.find).parameters if name != "root"]
+    unknown = [name for name in options if name not in offered]
+    if unknown:
+        raise ValueError(f"{key} has no option {unknown[0]}; it has {', '.join(['exclude', *offered])}")
+    root = locate(key, Path(folder), reader.ABOUT.markers, source(key))
+    found = reader.find(root, **options)
+    strangers = set(exclude) - {case.id for case in found.cases} - set(found.left_out)
+    if strangers:
+        raise DataError(f"{key}: `exclude` names cases that are not in {root}: {some(sorted(strangers))}")
+    cases = tuple(case for case in found.cases if case.id not in exclude)
+    if not cases:
+        raise DataError(f"{key}: there is no case in {root}. {source(key)}")
+    left_out = {**found.left_out, **dict.fromkeys(exclude, "listed under `exclude`")}
+    return Dataset(key, root, cases, reader.ABOUT, found.remarks, left_out)
+
+
+def _reader(key: str) -> ModuleType:
+    if key not in _READERS:
+        raise ValueError(f"unknown data set {key!r}; known are {', '.join(_READERS)}")
+    return _READERS[key]

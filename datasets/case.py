@@ -1,0 +1,241 @@
+"""What every reader gives: `Case`, one image with its label, and `Dataset`, the cases of one folder.
+
+Nothing is read before it is asked for: making a `Case` costs a file name.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rareseg.datasets import files
+from rareseg.datasets.files import DataError
+
+if TYPE_CHECKING:  # report.py imports this file
+    from rareseg.datasets.report import Report
+
+PHANTOM = "PHANTOM.txt"
+"""Lies in the root of every folder of phantoms."""
+
+_GREY_LIMIT = 0.005  # share of grey pixels in a mask from which a report warns
+
+
+@dataclass(frozen=True)
+class About:
+    """What is known of a data set before a file is seen.
+
+    Attributes:
+        title: Full name.
+        cases: How many cases the papers used.
+        classes: Name of each class, in the order of the label values.
+        channels: Channels of ``read_image``.
+        where: Where to get it.
+        terms: Licence or terms of use, in a few words.
+        markers: Folders that lie directly below the right one.
+        layout: Example files, relative to the folder.
+        remarks: What a reader of results should know; printed with every report.
+    """
+
+    title: str
+    cases: int
+    classes: tuple[str, ...]
+    channels: int
+    where: str
+    terms: str
+    markers: tuple[str, ...]
+    layout: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One image and its label; readers whose files need more say so in a subclass.
+
+    Attributes:
+        id: Name within the data set, from file names alone.
+        image: The image file.
+        labels: The mask files; class 1 is their union.
+        group: What a split must keep together (image, sequence, patient).
+        part: Official half, ``"training"`` or ``"test"``; empty where there is none.
+        spacing: Millimetres per axis in array order; ``None`` in 2D.
+        affine: NIfTI affine, (4, 4); ``None`` in 2D.
+        info: Further facts, such as ``objects``; ``group_by`` may name one.
+    """
+
+    id: str
+    image: Path
+    labels: tuple[Path, ...]
+    group: str
+    part: str = ""
+    spacing: tuple[float, ...] | None = None
+    affine: np.ndarray | None = None
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every source file, for fingerprints and caches."""
+        return (self.image, *self.labels)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(H, W) from the image's header."""
+        return files.shape(self.image)
+
+    def read_image(self) -> np.ndarray:
+        """Return the image as stored, (H, W, 3) uint8, unscaled."""
+        return files.rgb(self.image)
+
+    def read_label(self) -> np.ndarray:
+        """Return the classes, (H, W) uint8: 0 background, 1 foreground."""
+        return _union(files.binary(values) for values in self._layers())
+
+    def read_mask(self) -> np.ndarray | None:
+        """Return where the image is valid (DRIVE's field of view), (H, W) bool; ``None``: everywhere."""
+        return None
+
+    def kind(self, image: np.ndarray) -> str:  # noqa: ARG002
+        """Return what sort of picture ``image``, (H, W, C), is; empty where a data set has one sort."""
+        return ""
+
+    def check(self) -> "Check":
+        """Read everything and return what was found; bad files raise `DataError`."""
+        image, mask, layers = self.read_image(), self.read_mask(), list(self._layers())
+        label = _union(files.binary(values) for values in layers)
+        return Check(
+            case=self,
+            shape=image.shape,
+            dtype=str(image.dtype),
+            counts=np.bincount(label.ravel()),
+            kind=self.kind(image),
+            inside=None if mask is None else float(np.mean(label[mask] > 0)),
+            warnings=self._warnings(label, layers),
+        )
+
+    def _layers(self) -> Iterator[np.ndarray]:
+        """Yield the values of every mask file, (H, W)."""
+        shape = self.shape
+        return (self._sized(path, shape) for path in self.labels)
+
+    def _sized(self, path: Path, shape: tuple[int, ...]) -> np.ndarray:
+        """Return the values of a mask file, which must have the image's shape (H, W)."""
+        values = files.grey(path)
+        if values.shape != shape:
+            raise DataError(
+                f"{path}: {' x '.join(map(str, values.shape))} (rows x columns), but its image {self.image.name} is "
+                f"{' x '.join(map(str, shape))}. Correct the pair or list case {self.id} under `exclude`."
+            )
+        return values
+
+    def _warnings(self, label: np.ndarray, layers: Sequence[np.ndarray]) -> tuple[str, ...]:
+        """Return what is odd but legal about the masks ``layers`` and their union ``label``."""
+        shared = sum(int(files.binary(values).sum()) for values in layers) - int(label.sum())
+        worst = max(files.grey_share(values) for values in layers)
+        found = [
+            (worst > _GREY_LIMIT, f"{100 * worst:.2f}% of a mask's pixels are grey; cut at 128"),
+            (shared > 0, f"masks share {shared} pixels; the label is their union"),
+            (not label.any(), "the label is empty"),
+            (bool(label.all()), "the label fills the frame"),
+        ]
+        return tuple(f"{self.id}: {text}" for applies, text in found if applies)
+
+
+def _union(masks: Iterable[np.ndarray]) -> np.ndarray:
+    """Return the union of masks of zeros and ones, uint8, holding two of them at a time."""
+    return reduce(np.bitwise_or, masks)
+
+
+@dataclass(frozen=True, eq=False)
+class Check:
+    """What reading one case showed.
+
+    Attributes:
+        case: The case.
+        shape: Shape of its image, (H, W, C).
+        dtype: Type of its image.
+        counts: Pixels of each class present, from class 0 on, (classes,).
+        kind: What sort of picture it is; see `Case.kind`.
+        inside: Share of foreground within ``read_mask``, 0 to 1; ``None`` without a mask.
+        warnings: What is odd but legal.
+    """
+
+    case: Case
+    shape: tuple[int, ...]
+    dtype: str
+    counts: np.ndarray
+    kind: str
+    inside: float | None
+    warnings: tuple[str, ...]
+
+    def share(self, label: int) -> float:
+        """Return the share of pixels of one class, 0 to 1."""
+        return float(self.counts[label] / self.counts.sum()) if label < len(self.counts) else 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Listing:
+    """What a reader found below a folder: cases in natural order, remarks, and cases left out with the reason."""
+
+    cases: list[Case]
+    remarks: tuple[str, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """The cases of one data set in one folder.
+
+    Attributes:
+        key: Registered name.
+        folder: Its root.
+        cases: In natural order of their ids.
+        about: What is known of the data set itself.
+        remarks: What was noticed while listing.
+        left_out: Case id -> why it is not among ``cases``.
+    """
+
+    key: str
+    folder: Path
+    cases: tuple[Case, ...]
+    about: About
+    remarks: tuple[str, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Name of each class, in the order of the label values."""
+        return self.about.classes
+
+    @property
+    def channels(self) -> int:
+        """Channels of ``read_image``."""
+        return self.about.channels
+
+    @property
+    def full_size(self) -> int:
+        """How many cases the papers used."""
+        return self.about.cases
+
+    @property
+    def phantom(self) -> bool:
+        """Whether the files were drawn by `make_phantoms`."""
+        return (self.folder / PHANTOM).is_file()
+
+    @property
+    def state(self) -> str:
+        """``"phantom"``, ``"subset"`` of what the papers used, or ``"complete"``."""
+        if self.phantom:
+            return "phantom"
+        return "subset" if len(self.cases) < self.full_size else "complete"
+
+    def report(self, progress: Callable[[Case], None] = lambda _: None) -> "Report":
+        """Read every case and return what was found, all faults at once; ``str`` of it is the text.
+
+        Args:
+            progress: Called before each case is read.
+        """
+        from rareseg.datasets.report import report  # report.py imports this file
+
+        return report(self, progress)  # pyright: ignore[reportArgumentType]

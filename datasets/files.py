@@ -1,0 +1,123 @@
+"""Image files -> arrays: PNG, JPEG, GIF, TIFF, BMP, through Pillow alone.
+
+In: a path. Out: an array with any palette applied and any meaningless alpha dropped, or a `DataError` that names the
+file and the cause. Masks of two classes, however they are stored, become labels by one rule: `binary`.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+PIXEL_LIMIT = 80_000_000
+"""Pixels a file may claim in its header; ISIC 2018's largest holds 30 million. Below Pillow's own warning at 89."""
+
+_FORMATS = ("PNG", "JPEG", "GIF", "TIFF", "BMP")  # closed list: Pillow's others start programs (EPS) or are untested
+_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "I", "I;16", "I;16B")
+_CHANNEL_TOLERANCE = 2  # grey levels; DRIVE's second observer has the palette (4, 2, 4), (252, 254, 252)
+_PURE_TOLERANCE = 4  # the same palette: 4 and 252 still count as black and white
+
+
+class DataError(ValueError):
+    """A file or folder of a data set is not what it should be; the message names it and says what to do."""
+
+
+def shape(path: Path) -> tuple[int, int]:
+    """Return (rows, columns) from the header, without decoding a pixel."""
+    with _opened(path) as image:
+        return image.height, image.width
+
+
+def rgb(path: Path) -> np.ndarray:
+    """Return a colour image, (H, W, 3) uint8; a grey file is repeated three times."""
+    pixels = _pixels(path)
+    if pixels.dtype != np.uint8:
+        raise DataError(f"{path}: {pixels.dtype} pixels, expected 8 bits a channel. Convert the file to 8 bits.")
+    return np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels
+
+
+def grey(path: Path) -> np.ndarray:
+    """Return a one-channel picture, (H, W), uint8 or uint16; a colour file must have equal channels."""
+    pixels = _pixels(path)
+    if pixels.ndim == 2:
+        return pixels
+    if np.ptp(pixels, axis=2).max(initial=0) > _CHANNEL_TOLERANCE:
+        raise DataError(
+            f"{path}: a coloured picture where a grey one or a mask was expected. Save it with one channel."
+        )
+    return np.ascontiguousarray(pixels[..., 0])
+
+
+def binary(values: np.ndarray) -> np.ndarray:
+    """Return classes 0 and 1, uint8, of a two-class mask of any shape.
+
+    The one rule for all masks: class 1 where the value is at least 128, or above 0 where the largest value is 1. So
+    0/255, 0/1, 1 bit, palettes and interpolated edges all come out right, which "== 255" and "> 0" do not.
+    """
+    return (values >= (128 if values.max(initial=0) > 1 else 1)).astype(np.uint8)
+
+
+def grey_share(values: np.ndarray) -> float:
+    """Return the share of a mask's pixels, 0 to 1, that are neither black nor white."""
+    top = values.max(initial=0)
+    white = 1 if top <= 1 else 255 if top <= 255 else 65535
+    margin = 0 if white == 1 else _PURE_TOLERANCE
+    return float(np.mean((values > margin) & (values < white - margin)))
+
+
+def _pixels(path: Path) -> np.ndarray:
+    """Return (H, W) or (H, W, 3) with the palette applied and constant alpha dropped."""
+    with _opened(path) as image:
+        if image.mode not in _MODES:
+            raise DataError(f"{path}: colour mode {image.mode}, expected grey, RGB or a palette. Save it as RGB.")
+        if getattr(image, "n_frames", 1) > 1:
+            raise DataError(f"{path}: {image.n_frames} frames, expected one picture. Save the right one alone.")  # pyright: ignore[reportAttributeAccessIssue]
+        pixels = np.array(_without_palette(image))
+    if pixels.dtype == np.int32:  # Pillow's mode I: a 16-bit PNG, depending on the release
+        pixels = pixels.astype(np.uint16)
+    if pixels.ndim == 3 and pixels.shape[2] in (2, 4):
+        pixels = _without_alpha(pixels, path)
+    return pixels
+
+
+def _without_palette(image: Image.Image) -> Image.Image:
+    """Replace palette indices by colours and 1-bit values by 0 and 255."""
+    if image.mode == "P":
+        return image.convert("RGBA" if "transparency" in image.info else "RGB")
+    return image.convert({"1": "L", "PA": "RGBA"}.get(image.mode, image.mode))
+
+
+def _without_alpha(pixels: np.ndarray, path: Path) -> np.ndarray:
+    """Drop the last channel if it says nothing."""
+    if np.ptp(pixels[..., -1]) > 0:
+        raise DataError(f"{path}: parts are transparent, and what lies behind is unknown. Save it without alpha.")
+    colours = pixels[..., :-1]
+    return np.ascontiguousarray(colours[..., 0] if colours.shape[2] == 1 else colours)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Yield the lazily opened file; whatever a decoder throws at bad bytes leaves as a `DataError`."""
+    try:
+        with Image.open(path, formats=_FORMATS) as image:
+            if image.width * image.height > PIXEL_LIMIT:
+                claim = f"{image.height} x {image.width} pixels"
+                raise DataError(
+                    f"{path}: the header claims {claim}, over the limit of {PIXEL_LIMIT:,}. Remove the file."
+                )
+            yield image
+    except DataError:
+        raise
+    except Exception as fault:  # decoders raise OSError, SyntaxError, ValueError, struct.error, EOFError and more
+        raise DataError(f"{path}: cannot be read ({_cause(fault)}). Get the file again.") from fault
+
+
+def _cause(fault: Exception) -> str:
+    """Return the decoder's reason without the path, which the message has already."""
+    if isinstance(fault, FileNotFoundError):
+        return "no such file"
+    if isinstance(fault, Image.UnidentifiedImageError):
+        return "not a PNG, JPEG, GIF, TIFF or BMP picture, or its start is damaged"
+    return str(fault) or type(fault).__name__

@@ -1,0 +1,89 @@
+"""Folders -> lists of files: which ones count, in which order, and who has no partner.
+
+Nothing here opens a file. Order and case ids come from names alone, never from the file system.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from rareseg.datasets.files import DataError
+
+_IGNORED = {"__MACOSX", "Thumbs.db"}
+_SHOWN = 5  # offenders named in a message; the rest are counted
+
+
+def natural(name: str) -> tuple[tuple[bool, int, str], ...]:
+    """Return a sort key that puts 2 before 10."""
+    return tuple((part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.split(r"(\d+)", name))
+
+
+def visible(folder: Path, *suffixes: str) -> list[Path]:
+    """Return the entries of ``folder`` that count, in natural order.
+
+    Args:
+        folder: Folder to list; one that is missing has no entries.
+        suffixes: Endings that count, in small letters (``".png"``); none: sub-folders alone.
+    """
+    if not folder.is_dir():
+        return []
+    entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".") and entry.name not in _IGNORED]
+    chosen = [entry for entry in entries if (entry.suffix.lower() in suffixes if suffixes else entry.is_dir())]
+    return sorted(chosen, key=lambda entry: natural(entry.name))
+
+
+def some(names: Iterable[str]) -> str:
+    """Return how many there are and the first few: ``"7 (a, b, c, d, e, ...)"``."""
+    names = list(names)
+    return f"{len(names)} ({', '.join(names[:_SHOWN])}{', ...' if len(names) > _SHOWN else ''})"
+
+
+class Faults(list[str]):
+    """What is wrong with the list of files, collected so that a user learns of all of it at once."""
+
+    def by_case(self, paths: Iterable[Path], name: Callable[[Path], str]) -> dict[str, Path]:
+        """Return case id -> path; two files of one case are a fault."""
+        found: dict[str, Path] = {}
+        for path in paths:
+            first = found.setdefault(name(path), path)
+            if first is not path:
+                self.append(f"{first.name} and {path.name} are both case {name(path)}")
+        return found
+
+    def partners(self, what: str, wanted: Iterable[str], found: Mapping[str, object]) -> None:
+        """Note every id of ``wanted`` that ``found`` lacks, as "cases without <what>"."""
+        lacking = [identity for identity in wanted if identity not in found]
+        if lacking:
+            self.append(f"cases without {what}: {some(lacking)}")
+
+    def refuse(self, key: str, root: Path) -> None:
+        """Raise them all in one `DataError`, if there are any."""
+        if self:
+            raise DataError(f"{key} in {root}: {'; '.join(self)}. Complete the folder. Layout: docs/datasets.md#{key}")
+
+
+def locate(key: str, folder: Path, markers: tuple[str, ...], source: str) -> Path:
+    """Return ``folder`` if it holds every marker, else say what it is instead.
+
+    Args:
+        key: Name of the data set, for the message.
+        folder: What the user gave.
+        markers: Folders that the official layout has directly below the right one.
+        source: Sentence on where the data set comes from.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{key}: there is no folder {folder}. {source}")
+    missing = [marker for marker in markers if not (folder / marker).is_dir()]
+    if not missing:
+        return folder
+    for level, parent in enumerate(list(folder.absolute().parents)[:2], start=1):
+        if _holds(parent, markers):
+            raise DataError(f"{key}: {folder} is {level} level{'s' * (level > 1)} too low. Give {parent} instead.")
+    for child in visible(folder):
+        if _holds(child, markers):
+            raise DataError(f"{key}: {folder} is 1 level too high. Give {child} instead.")
+    raise DataError(f"{key}: {folder} lacks {' and '.join(missing)}. {source}")
+
+
+def _holds(folder: Path, markers: tuple[str, ...]) -> bool:
+    return all((folder / marker).is_dir() for marker in markers)

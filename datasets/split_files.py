@@ -1,0 +1,100 @@
+"""Splits on disk: our CSV (``case,group,part``), and the two JSON files that MIScnn writes."""
+
+import csv
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rareseg.datasets.files import DataError
+from rareseg.datasets.listing import some
+
+PARTS = ("train", "validation", "test")
+
+
+def write_split(path: Path, parts: Mapping[str, Sequence[Any]]) -> None:
+    """Write what `split` returned; the file appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(("case", "group", "part"))
+        rows.writerows((case.id, case.group, part) for part in PARTS for case in parts[part])
+    temporary.replace(path)
+
+
+def read_split(path: Path) -> dict[str, list[str]]:
+    """Return part -> case ids of a CSV that `write_split` made or a person wrote (columns ``case`` and ``part``)."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as fault:
+        raise DataError(f"{path}: cannot be read as a split ({fault})") from fault
+    parts: dict[str, list[str]] = {part: [] for part in PARTS}
+    for line, row in enumerate(rows, start=2):
+        if not row.get("case") or row.get("part") not in parts:
+            raise DataError(f"{path}, line {line}: expected columns case and part, part one of {', '.join(PARTS)}")
+        parts[row["part"]].append(row["case"])
+    _refuse_twice(parts, path)
+    return parts
+
+
+def listed(known: Sequence[str], path: str | None, development: str | None, test: str | None) -> dict[str, str]:
+    """Return case id -> part from a CSV at ``path``, or from MIScnn's two files.
+
+    Args:
+        known: Ids of all cases, in their order.
+        path: Our CSV.
+        development: MIScnn's file whose lists train and validate.
+        test: MIScnn's file whose ``VALIDATION`` list is the test part.
+    """
+    if path:
+        origin, parts = Path(path), read_split(Path(path))
+    elif development and test:
+        origin, parts = Path(development), _miscnn(Path(development), Path(test), known)
+    else:
+        raise ValueError("split: kind file needs path, or development and test")
+    part_of = {identity: part for part, members in parts.items() for identity in members}
+    strangers = sorted(part_of.keys() - {*known})
+    lacking = [identity for identity in known if identity not in part_of]
+    if strangers:
+        raise DataError(f"{origin} names cases that are not in the data set: {some(strangers)}. Remove them.")
+    if lacking:
+        raise DataError(f"{origin} gives no part to cases {some(lacking)}. Add them or list them under `exclude`.")
+    return part_of
+
+
+def _miscnn(development: Path, test: Path, known: Sequence[str]) -> dict[str, list[str]]:
+    train, validation = _lists(development)
+    named = dict(zip(PARTS, (train, validation, _lists(test)[1]), strict=True))
+    parts = {part: [_by_name(str(name), known) for name in names] for part, names in named.items()}
+    _refuse_twice(parts, development)
+    return parts
+
+
+def _lists(path: Path) -> tuple[list[str], list[str]]:
+    """Return the lists ``TRAINING`` and ``VALIDATION``."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return list(content["TRAINING"]), list(content["VALIDATION"])
+    except (OSError, ValueError, KeyError, TypeError) as fault:
+        raise DataError(f"{path}: expected MIScnn's lists TRAINING and VALIDATION ({fault!r})") from fault
+
+
+def _by_name(name: str, known: Sequence[str]) -> str:
+    """Return the case id: the name itself, or the case at the position it counts, from 1 for ``imgname`` (CVC)."""
+    if name in known:
+        return name
+    prefix = name.rstrip("0123456789")
+    digits = name[len(prefix) :]
+    position = int(digits) - (prefix == "imgname") if digits else -1
+    return known[position] if 0 <= position < len(known) else name
+
+
+def _refuse_twice(parts: Mapping[str, Sequence[str]], path: Path) -> None:
+    counts = Counter(identity for members in parts.values() for identity in members)
+    twice = sorted(identity for identity, count in counts.items() if count > 1)
+    if twice:
+        raise DataError(f"{path} lists cases more than once: {some(twice)}")

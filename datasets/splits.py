@@ -1,0 +1,161 @@
+"""Cases -> train, validation and test.
+
+The rule of both papers' random splits: shuffle with the seed, test = round-half-up(test n), then validation =
+round-half-up of its share of what is left. Groups stay together: a group goes where its middle falls, which for
+groups of one is the plain rule. Splits on disk: ``split_files.py``.
+"""
+
+from collections.abc import Hashable, Mapping, Sequence
+from fractions import Fraction
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+from rareseg.datasets.files import DataError
+from rareseg.datasets.split_files import PARTS, listed
+
+_DEFAULTS = {"kind": "random", "fractions": (0.8, 0, 0.2), "group_by": "none", "seed": 0, "folds": 5, "fold": 0}
+_FILES = ("path", "development", "test")
+
+
+class Splittable(Protocol):
+    """A case, or a patch of one."""
+
+    @property
+    def id(self) -> str:
+        """Name, unique within the data set."""
+        ...
+
+    @property
+    def group(self) -> str:
+        """What must stay together."""
+        ...
+
+    @property
+    def part(self) -> str:
+        """Official half, or empty."""
+        ...
+
+
+Item = TypeVar("Item", bound=Splittable)
+
+
+def split(cases: Sequence[Item], config: Mapping[str, Any]) -> dict[str, list[Item]]:
+    """Divide cases into ``{"train": [...], "validation": [...], "test": [...]}``, each in the order given.
+
+    Args:
+        cases: Cases or patches; anything with ``id``, ``group`` and ``part``.
+        config: Plain data. ``kind``: ``random`` (default), ``official``, ``file`` or ``folds``. ``fractions``: of
+            train, validation and test, default ``[0.8, 0, 0.2]``. ``seed``: default 0. ``group_by``: ``none``
+            (default), ``image`` or ``sequence`` (both: ``case.group``), or the name of an entry of ``case.info``.
+            ``path``: CSV of kind ``file``; or ``development`` and ``test``: MIScnn's two JSON files. ``folds`` and
+            ``fold``: how many, default 5, and which of them, from 0, is the test part.
+    """
+    unknown = config.keys() - _DEFAULTS.keys() - {*_FILES}
+    if unknown:
+        raise ValueError(f"split: unknown key {min(unknown)}; known are {', '.join([*_DEFAULTS, *_FILES])}")
+    config = {**_DEFAULTS, **config}
+    kinds = {"random": _random, "official": _official, "file": _from_file, "folds": _folds}
+    if config["kind"] not in kinds:
+        raise ValueError(f"split.kind must be one of {', '.join(kinds)}, got {config['kind']!r}")
+    assigned = kinds[config["kind"]](cases, config)
+    empty = [part for part in _wanted(config) if part not in assigned]
+    if empty:
+        raise DataError(f"split: the {empty[0]} part would be empty with {len(cases)} cases; change split.fractions")
+    parts: dict[str, list[Item]] = {part: [] for part in PARTS}
+    for case, part in zip(cases, assigned, strict=True):
+        parts[part].append(case)
+    return parts
+
+
+def _wanted(config: Mapping[str, Any]) -> list[str]:
+    """Return the parts that must hold a case."""
+    if config["kind"] == "file":
+        return ["train"]
+    asked = dict(zip(PARTS, _fractions(config), strict=True))
+    return [part for part in PARTS if asked[part] > 0 or (part == "test" and config["kind"] != "random")]
+
+
+def _random(cases: Sequence[Item], config: Mapping[str, Any]) -> list[str]:
+    return _dealt(cases, config, _sizes(len(cases), *_fractions(config)))
+
+
+def _official(cases: Sequence[Item], config: Mapping[str, Any]) -> list[str]:
+    """Take the official halves; the last of the training half validate, as in the split files of UFL's authors."""
+    development = list(dict.fromkeys(case.group for case in cases if case.part == "training"))
+    if not development or not any(case.part == "test" for case in cases):
+        raise DataError(
+            "split: kind official needs labelled cases in an official training and an official test half, and these "
+            "have not both. Set split.kind to random, which is another protocol."
+        )
+    train, validation, _ = _fractions(config)
+    first = len(development) - _half_up(validation / (train + validation) * len(development))
+    held_out = {*development[first:]}
+    training = ["validation" if case.group in held_out else "train" for case in cases]
+    return ["test" if case.part == "test" else part for case, part in zip(cases, training, strict=True)]
+
+
+def _folds(cases: Sequence[Item], config: Mapping[str, Any]) -> list[str]:
+    """Test on one fold; train and validation share the others in the proportion of their fractions."""
+    count, chosen = config["folds"], config["fold"]
+    if not 2 <= count <= len(cases) or not 0 <= chosen < count:
+        raise ValueError(f"split: fold {chosen} of {count} folds is not possible with {len(cases)} cases")
+    edges = [_half_up(Fraction(len(cases) * k, count)) for k in range(count + 1)]
+    fold = _dealt(cases, config, {str(k): edges[k + 1] - edges[k] for k in range(count)})
+    rest = [case for case, number in zip(cases, fold, strict=True) if number != str(chosen)]
+    train, validation, _ = _fractions(config)
+    within = iter(_dealt(rest, config, _sizes(len(rest), train, validation, Fraction(0))))
+    return ["test" if number == str(chosen) else next(within) for number in fold]
+
+
+def _from_file(cases: Sequence[Item], config: Mapping[str, Any]) -> list[str]:
+    part_of = listed([case.id for case in cases], *(config.get(name) for name in _FILES))
+    return [part_of[case.id] for case in cases]
+
+
+def _dealt(cases: Sequence[Item], config: Mapping[str, Any], sizes: Mapping[str, int]) -> list[str]:
+    """Return the part of every case: groups are shuffled, laid end to end, and cut into ``sizes`` cases."""
+    groups: dict[Hashable, list[int]] = {}
+    for position, case in enumerate(cases):
+        groups.setdefault(_group(case, position, config["group_by"]), []).append(position)
+    members, parts, ends = list(groups.values()), list(sizes), np.cumsum(list(sizes.values()))
+    assigned, start = [""] * len(cases), 0
+    for number in np.random.default_rng(config["seed"]).permutation(len(members)):
+        middle = start + len(members[number]) / 2
+        part = parts[int(np.searchsorted(ends, middle))]
+        start += len(members[number])
+        for position in members[number]:
+            assigned[position] = part
+    return assigned
+
+
+def _group(case: Splittable, position: int, group_by: str) -> Hashable:
+    if group_by == "none":
+        return position
+    if group_by in ("image", "sequence"):
+        return case.group
+    info = getattr(case, "info", {})
+    if group_by not in info:
+        raise ValueError(
+            f"split.group_by must be none, image, sequence or a fact of every case; {case.id} has no {group_by}"
+        )
+    return info[group_by]
+
+
+def _fractions(config: Mapping[str, Any]) -> tuple[Fraction, Fraction, Fraction]:
+    """Return the three fractions exactly as written: 0.15 of 10 is 1.5, which binary numbers miss."""
+    values = [Fraction(str(value)) for value in config["fractions"]]
+    if len(values) != 3 or min(values) < 0 or values[0] == 0 or sum(values) != 1:
+        raise ValueError(f"split.fractions must be of train, validation and test, sum 1, got {config['fractions']}")
+    return values[0], values[1], values[2]
+
+
+def _sizes(count: int, train: Fraction, validation: Fraction, test: Fraction) -> dict[str, int]:
+    """Return how many cases each part gets, in the order in which they are dealt."""
+    tested = _half_up(test * count)
+    validated = _half_up(validation / (train + validation) * (count - tested))
+    return {"test": tested, "validation": validated, "train": count - tested - validated}
+
+
+def _half_up(value: Fraction) -> int:
+    return int(value + Fraction(1, 2))
