@@ -1,0 +1,40 @@
+import os
+import subprocess
+import sys
+
+HEAVY = ("keras", "tensorflow", "jax", "torch", "scipy", "pandas", "skimage", "miscnn")
+
+
+def test_the_package_imports_no_backend_and_nothing_slow():
+    code = "import sys, rareseg.pipeline, rareseg.pipeline.preprocess, rareseg.pipeline.prediction\nprint(*sys.modules)"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = answer.stdout.split()
+    assert "rareseg.pipeline.patches" in loaded
+    assert not set(HEAVY) & set(loaded)
+
+
+def test_jax_makes_batches_without_tensorflow_and_refuses_the_bridge():
+    code = """
+import sys, types
+import numpy as np
+from rareseg.pipeline import Batches
+case = types.SimpleNamespace(
+    id="a", group="a", part="", spacing=None, affine=None, files=(), read_mask=lambda: None,
+    read_image=lambda: np.ones((4, 4, 1), np.uint8), read_label=lambda: np.ones((4, 4), np.uint8))
+print(Batches([case], {"batch_size": 2}, seed=0)[0][0].shape, "tensorflow" in sys.modules)
+try:
+    Batches([case], {"backend": "miscnn"}, seed=0)
+except ImportError as error:
+    print(error, "tensorflow" in sys.modules)
+"""
+    answer = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+    )
+    first, second = answer.stdout.splitlines()
+    assert first == "(2, 4, 4, 1) False"
+    assert second.startswith("MIScnn needs TensorFlow, Keras runs on jax")
+    assert second.endswith("False")

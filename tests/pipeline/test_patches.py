@@ -1,0 +1,124 @@
+import sys
+import time
+import tracemalloc
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rareseg.datasets import DataError
+from rareseg.pipeline import draw_patches, prepare
+from rareseg.pipeline.patches import Grid, Stitcher, axis_weights, starts
+
+DISC = (np.indices((40, 50)) - np.array([20, 25])[:, None, None]).__pow__(2).sum(axis=0) < 15**2
+
+
+def config(count, inside=0.95, patch=(8, 6), **more):
+    return {"analysis": "patches", "patch": list(patch), "patches": {"count": count, "inside_fov": inside}, **more}
+
+
+@given(st.integers(1, 300), st.integers(1, 90), st.data())
+def test_grids_begin_where_the_sliding_window_does_and_cover_the_axis(length, patch, data):
+    overlap = data.draw(st.integers(0, patch - 1))
+    places = starts(length, patch, overlap)
+    steps = np.diff(places)
+    assert places[0] == 0
+    assert places[-1] == max(length - patch, 0)
+    assert all(steps[:-1] == patch - overlap)
+    assert all(0 < step <= patch - overlap for step in steps[-1:])
+
+
+def test_gaussian_weights_trust_the_centre_and_have_a_floor():
+    weights = axis_weights(64, "gaussian")
+    assert weights.max() == 1
+    np.testing.assert_allclose(weights, weights[::-1])
+    np.testing.assert_allclose(weights[31 - 8] / weights[31], np.exp((0.5**2 - 8.5**2) / 128), rtol=1e-5)
+    assert weights[0] == np.float32(1e-3)
+    assert (axis_weights(5, "uniform") == 1).all()
+
+
+@pytest.mark.parametrize("blend", ["gaussian", "uniform"])
+@pytest.mark.parametrize("space", [(17,), (9, 14), (5, 8, 7)])
+def test_a_constant_stays_constant_in_any_dimension(space, blend):
+    grid = Grid.over(space, [4] * len(space), [3] * len(space))
+    stitcher = Stitcher(grid, blend)
+    for corner in grid.corners:
+        stitcher.add(corner, np.full((*grid.patch, 2), 0.3, np.float32))
+    np.testing.assert_allclose(stitcher.result(), np.full((*space, 2), 0.3), atol=1e-6)
+
+
+def test_patches_are_drawn_evenly_and_know_where_they_come_from(make_cases):
+    cases = make_cases(3, (40, 50), mask=DISC, part="training")
+    patches = draw_patches(cases, config(100), seed=0)
+    assert Counter(patch.source.id for patch in patches) == {"0": 33, "1": 33, "2": 34}
+    assert [patch.id for patch in patches[32:34]] == ["0-000032", "1-000000"]
+    assert len({patch.id for patch in patches}) == 100
+    one = patches[40]
+    assert (one.group, one.part, one.files) == ("group of 1", "training", cases[1].files)
+    assert one.shape == one.original_shape == (8, 6)
+    source = prepare(cases[1], config(100))
+    (row, column), (rows, columns) = one.corner, one.shape
+    for name in ("image", "label", "mask"):
+        whole = getattr(source, name)
+        np.testing.assert_array_equal(
+            getattr(one, f"read_{name}")(), whole[row : row + rows, column : column + columns]
+        )
+
+
+@pytest.mark.parametrize(("inside", "low", "high"), [(1, 300, 300), (0.5, 150, 230), (0, 60, 140)])
+def test_the_share_inside_the_field_of_view_is_kept(make_cases, inside, low, high):
+    """Patches drawn anywhere fall inside by chance: the disc is 35% of the frame."""
+    patches = draw_patches(make_cases(1, (40, 50), mask=DISC), config(300, inside), seed=0)
+    centred = sum(DISC[patch.corner[0] + 4, patch.corner[1] + 3] for patch in patches)
+    assert low <= centred <= high
+
+
+def test_patches_reach_the_edge_but_not_beyond(make_cases):
+    patches = draw_patches(make_cases(1, (40, 50)), config(2000), seed=0)
+    corners = np.array([patch.corner for patch in patches])
+    assert corners.min(axis=0).tolist() == [0, 0]
+    assert corners.max(axis=0).tolist() == [40 - 8, 50 - 6]
+
+
+def test_the_draw_depends_on_its_seed_alone(make_cases):
+    cases = make_cases(3, (40, 50))
+    first, again, other = ([patch.corner for patch in draw_patches(cases, config(60), seed)] for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
+    assert first[:20] != first[20:40]
+
+
+def test_patches_live_on_the_grid_of_the_network(make_cases):
+    patches = draw_patches(make_cases(2, (40, 50), mask=DISC), config(50, size=[20, 25]), seed=0)
+    assert np.max([patch.corner for patch in patches], axis=0).tolist() <= [20 - 8, 25 - 6]
+
+
+REFUSED = [
+    pytest.param({"shape": (6, 50)}, r"0: patches of \[8, 6\] do not fit into an image of \[6, 50\]", id="too large"),
+    pytest.param({"shape": (9, 9, 9)}, r"0: patches of \[8, 6\] do not fit", id="volume"),
+    pytest.param({"shape": (9, 9), "mask": np.zeros((9, 9), bool)}, "0: the field of view is empty", id="empty field"),
+]
+
+
+@pytest.mark.parametrize(("changes", "sentence"), REFUSED)
+def test_images_that_hold_no_patch_are_refused_by_name(make_cases, changes, sentence):
+    with pytest.raises(DataError, match=sentence):
+        draw_patches(make_cases(1, **changes), config(5), seed=0)
+
+
+def test_two_hundred_thousand_patches_are_light(make_cases):
+    """The paper draws 200,000 patches of DRIVE; its images are larger, which costs neither time nor memory."""
+    cases = [prepare(case, config(1)) for case in make_cases(40, (40, 50), mask=DISC)]
+    start = time.process_time()
+    patches = draw_patches(cases, config(200_000), seed=0)
+    assert time.process_time() - start < 2
+    assert len(patches) == 200_000
+    del patches
+    tracemalloc.start()
+    patches = draw_patches(cases, config(20_000), seed=0)
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert size * 10 < 60e6
+    assert sys.getsizeof(patches[0]) < 100

@@ -1,0 +1,195 @@
+import dataclasses
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rareseg.datasets import DataError
+from rareseg.pipeline import Settings, cache, prepare, prepare_all
+from rareseg.pipeline.preprocess import scale, to_original
+
+PLAIN = {"scaling": "none"}
+
+
+def test_prepared_cases_keep_what_the_case_says(make_case):
+    mask = np.eye(12, 10, dtype=bool)
+    case = make_case(mask=mask, part="training")
+    prepared = prepare(case, {"scaling": "unit"})
+    np.testing.assert_array_equal(prepared.image, case.image.astype(np.float32) / 255)
+    np.testing.assert_array_equal(prepared.label, case.label)
+    np.testing.assert_array_equal(prepared.mask, mask)
+    dtypes = [np.asarray(array).dtype for array in (prepared.image, prepared.label, prepared.mask)]
+    assert dtypes == [np.float32, np.uint8, bool]
+    assert (prepared.id, prepared.group, prepared.part) == ("a", "group of a", "training")
+    assert (prepared.shape, prepared.channels, prepared.original_shape) == ((12, 10), 3, (12, 10))
+    assert prepare(prepared, {}) is prepared
+
+
+def test_size_is_that_of_the_network_and_the_original_is_remembered(make_case):
+    prepared = prepare(make_case(mask=np.ones((12, 10), bool)), {"size": [6, 20]})
+    assert prepared.image.shape == (6, 20, 3)
+    assert prepared.label.shape == np.asarray(prepared.mask).shape == prepared.shape == (6, 20)
+    assert prepared.original_shape == (12, 10)
+
+
+SCALINGS = [  # scaling, mean per channel, standard deviation per channel; of two channels: 0 and 2, 10 and 30
+    pytest.param("unit", [1 / 255, 20 / 255], [1 / 255, 10 / 255], id="unit"),
+    pytest.param("zscore", [-9.5 / 11.86381, 9.5 / 11.86381], [1 / 11.86381, 10 / 11.86381], id="zscore"),
+    pytest.param("zscore_channel", [0, 0], [1, 1], id="zscore_channel"),
+    pytest.param("minmax", [1 / 30, 20 / 30], [1 / 30, 10 / 30], id="minmax"),
+    pytest.param("none", [1, 20], [1, 10], id="none"),
+]
+
+
+@pytest.mark.parametrize(("scaling", "mean", "sd"), SCALINGS)
+def test_scaling_equals_the_hand_calculation(scaling, mean, sd):
+    image = scale(np.array([[[0, 10], [2, 30]]], np.float32), scaling, np.dtype(np.uint8))
+    np.testing.assert_allclose(image.mean(axis=(0, 1)), mean, atol=1e-5)
+    np.testing.assert_allclose(image.std(axis=(0, 1)), sd, atol=1e-5)
+    assert image.dtype == np.float32
+
+
+def test_unit_maps_the_range_of_signed_types():
+    image = scale(np.array([-32768, 32767], np.float32), "unit", np.dtype(np.int16))
+    np.testing.assert_allclose(image, [0, 1])
+
+
+@pytest.mark.parametrize("scaling", ["zscore", "zscore_channel", "minmax"])
+def test_constant_images_stay_finite(scaling):
+    assert np.isfinite(scale(np.full((4, 4, 1), 7, np.float32), scaling, np.dtype(np.uint8))).all()
+
+
+@pytest.mark.parametrize(("found", "asked"), [(1, 3), (4, 3), (2, 1), (3, 3)])
+def test_channels_are_repeated_or_lose_alpha(make_case, found, asked):
+    case = make_case(channels=found)
+    prepared = prepare(case, {**PLAIN, "channels": asked})
+    np.testing.assert_array_equal(prepared.image[..., 0], case.image[..., 0])
+    assert prepared.image.shape[-1] == prepared.channels == asked
+
+
+REFUSED = [  # what is wrong with the case, settings, sentence
+    pytest.param({"label": np.zeros((12, 9), np.uint8)}, {}, "a: the label is 12 x 9, the image 12 x 10", id="label"),
+    pytest.param({"mask": np.ones((3, 3), bool)}, {}, "a: the mask is 3 x 3", id="mask"),
+    pytest.param({}, {"channels": 1}, "a: the image has 3 channels.*asks for 1", id="colour as grey"),
+    pytest.param({}, {"channels": 2}, "a: the image has 3 channels.*asks for 2", id="blue is no alpha"),
+    pytest.param({"image": np.ones((12, 10, 1))}, {"scaling": "unit"}, "float64; take `minmax`", id="float as unit"),
+    pytest.param({}, {"size": [4, 4, 4]}, r"size \[4, 4, 4\] does not suit an image of 12 x 10", id="3D size"),
+]
+
+
+@pytest.mark.parametrize(("changes", "config", "sentence"), REFUSED)
+def test_cases_that_do_not_suit_are_refused_by_name(make_case, changes, config, sentence):
+    with pytest.raises(DataError, match=sentence):
+        prepare(make_case(**changes), config)
+
+
+def test_probabilities_come_back_to_the_original_grid():
+    probabilities = np.random.default_rng(0).dirichlet([1, 1, 1], (7, 9)).astype(np.float32)
+    assert to_original(probabilities, (7, 9)) is probabilities
+    restored = to_original(probabilities, (20, 5))
+    assert restored.shape == (20, 5, 3)
+    np.testing.assert_allclose(restored.sum(axis=-1), 1, atol=1e-6)
+
+
+def test_the_cache_is_used_instead_of_the_case(make_case, monkeypatch):
+    case = make_case()
+    first = prepare(case, PLAIN)
+    monkeypatch.setattr(type(case), "read_image", lambda _: pytest.fail("the case was read again"))
+    second = prepare(case, PLAIN)
+    assert second.digest == first.digest
+    assert isinstance(second.image, np.memmap)
+    np.testing.assert_array_equal(second.image, case.image)
+
+
+@pytest.mark.parametrize("change", ["length", "time", "id", "size", "scaling", "channels"])
+def test_the_cache_is_rebuilt_when_a_source_or_an_argument_changes(make_case, cache_folder, change):
+    case, config = make_case(), dict(PLAIN)
+    prepare(case, config)
+    if change == "length":
+        time = case.files[0].stat().st_mtime_ns
+        case.files[0].write_text("longer than before")
+        os.utime(case.files[0], ns=(time, time))
+    elif change == "time":
+        os.utime(case.files[0], ns=(1, 1))
+    elif change == "id":
+        case = dataclasses.replace(case, id="b")
+    else:
+        config[change] = {"size": [6, 5], "scaling": "unit", "channels": 3}[change]
+    prepare(case, config)
+    assert len(list(cache_folder.rglob("*.json"))) == 2
+
+
+def test_the_digest_follows_the_content(make_case):
+    case = make_case()
+    other = dataclasses.replace(case, id="b", label=1 - case.label)
+    assert prepare(case, PLAIN).digest == prepare(dataclasses.replace(case, id="c"), PLAIN).digest
+    assert prepare(case, PLAIN).digest != prepare(other, PLAIN).digest
+
+
+def test_without_a_cache_nothing_is_written(make_case, cache_folder):
+    case = make_case()
+    prepared = prepare(case, {**PLAIN, "cache": "none"})
+    np.testing.assert_array_equal(prepared.image, case.image)
+    assert prepared.digest == prepare(case, PLAIN).digest
+    assert len(list(cache_folder.rglob("*.json"))) == 1
+
+
+@pytest.mark.parametrize("step", ["mkdir", "open", "fsync", "replace"])
+def test_a_cache_that_cannot_be_written_is_one_sentence_and_leaves_no_half_file(
+    make_case, cache_folder, monkeypatch, step
+):
+    def fail(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    case = make_case()
+    monkeypatch.setattr(os if step == "fsync" else Path, step, fail)
+    with pytest.raises(DataError, match=r"cannot keep prepared cases in .*cache \(No space left.*RARESEG_CACHE"):
+        prepare(case, PLAIN)
+    assert not [path for path in cache_folder.rglob("*") if path.is_file()]
+
+
+def test_a_killed_writer_leaves_nothing_that_is_read(make_case, cache_folder):
+    """The writer dies between the arrays and the line that says they are whole."""
+    case = make_case()
+    code = f"""
+import os, numpy as np, pathlib
+from rareseg.pipeline import cache
+real = cache._write
+def write(path, writer):
+    if path.suffix == ".json":
+        os.kill(os.getpid(), 9)
+    real(path, writer)
+cache._write = write
+cache.store(pathlib.Path({str(cache_folder / "prepared")!r}, "x"), {{"image": np.zeros(3)}}, {{"arrays": ["image"]}})
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
+    assert [path.name for path in cache_folder.rglob("*") if path.is_file()] == ["x.image.npy"]
+    assert cache.load(cache_folder / "prepared" / "x") is None
+    np.testing.assert_array_equal(prepare(case, PLAIN).image, case.image)
+
+
+def test_many_cases_come_back_in_order_with_progress(make_cases):
+    seen = []
+    cases = make_cases(9)
+    prepared = prepare_all(cases, PLAIN, workers=3, progress=lambda *counts: seen.append(counts))
+    assert [one.id for one in prepared] == [case.id for case in cases]
+    assert seen == [(done, 9) for done in range(1, 10)]
+
+
+def test_the_first_bad_case_ends_it(make_cases):
+    cases = make_cases(4)
+    cases[2] = dataclasses.replace(cases[2], label=np.zeros((1, 1), np.uint8))
+    with pytest.raises(DataError, match="2: the label is 1 x 1"):
+        prepare_all(cases, Settings())
+
+
+def test_more_cases_than_files_may_be_open(make_cases):
+    """Each map holds a file descriptor, and a process has 1,024 of them."""
+    prepared = [prepare(case, PLAIN) for case in make_cases(200, (2, 2))]
+    cache.open_array.cache_clear()
+    assert all(one.image.size == 12 and one.label.size == 4 for one in prepared)
+    assert cache.open_array.cache_info().currsize == cache.OPEN_AT_ONCE < 400
