@@ -1,0 +1,65 @@
+"""Label maps -> counts -> metrics -> statistics -> verdicts. Arrays and tables in, arrays and tables out; no files.
+
+In the order in which data passes: ``confusion`` (pixels to counts), ``scores`` (AUC, ROC), ``overlap`` (counts to
+metrics), ``bootstrap`` and ``statistics`` (intervals, tests, orders), ``tables`` (many runs to one table), ``pairing``
+(loss against loss), ``comparison`` and ``verdict`` (ours against published). ``baselines`` does without a network.
+Start reading at ``tables.table_long``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from rareseg.evaluation.baselines import all_background, best_otsu, best_threshold, otsu
+from rareseg.evaluation.bootstrap import interval, resampled_means, resampled_totals, stability
+from rareseg.evaluation.confusion import COUNTS, counts
+from rareseg.evaluation.overlap import METRICS, aggregate, mean_of_defined, metrics
+from rareseg.evaluation.scores import auc, pooled_auc, pooled_auc_error, roc_points, score_histogram
+
+_LATER = {  # SciPy and pandas take seconds to import and the command line must answer within two
+    "statistics": (
+        *("friedman", "holm", "improvement", "kendall", "marker", "rank_sum", "signed_rank", "spearman"),
+        "tau_interval",
+    ),
+    "pairing": ("against_reference", "pairs"),
+    "comparison": ("compare",),
+    "verdict": ("block_verdicts", "cell_verdict", "order", "table_verdict", "winner"),
+    "tables": ("TABLE_COLUMNS", "TableSettings", "case_values", "expected_cells", "from_csv", "table_long", "to_csv"),
+}
+_HOME = {name: module for module, names in _LATER.items() for name in names}
+
+__all__ = [  # noqa: PLE0604 # pyright: ignore[reportUnsupportedDunderAll]
+    "COUNTS",
+    "METRICS",
+    "aggregate",
+    "all_background",
+    "auc",
+    "best_otsu",
+    "best_threshold",
+    "counts",
+    "interval",
+    "mean_of_defined",
+    "metrics",
+    "otsu",
+    "pooled_auc",
+    "pooled_auc_error",
+    "resampled_means",
+    "resampled_totals",
+    "roc_points",
+    "score_histogram",
+    "stability",
+    *_HOME,
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the module of a name when it is first asked for."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """List the later names too."""
+    return sorted({*globals(), *__all__})
