@@ -1,0 +1,123 @@
+"""What losses, networks and data sets there are, and what they take: known without importing Keras.
+
+``configs/catalogue.json`` is generated from the signatures (``scripts/update_catalogue.py``); a test keeps it
+current.
+"""
+
+import difflib
+import functools
+import importlib.resources
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rareseg import datasets as _datasets
+
+_INTERVAL = re.compile(r"^([\[(])\s*(-?inf|-?[\d.e-]+)\s*,\s*(inf|-?[\d.e-]+)\s*([\])])$")
+
+
+@functools.cache
+def _stored() -> dict[str, Any]:
+    return json.loads(
+        importlib.resources.files("rareseg.configs").joinpath("catalogue.json").read_text(encoding="utf-8")
+    )
+
+
+def losses() -> dict[str, dict[str, Any]]:
+    """Return every loss with its arguments: default, range and choices of each."""
+    return _stored()["losses"]
+
+
+def networks() -> dict[str, dict[str, Any]]:
+    """Return every network preset with its options: default, range and choices of each."""
+    return _stored()["networks"]
+
+
+def datasets() -> tuple[str, ...]:
+    """Return the keys of all data sets."""
+    return _datasets.names()
+
+
+def options(network: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all options of a network, defaults filled in."""
+    known = networks()[network["name"]]
+    return {name: entry["default"] for name, entry in known.items()} | dict(network)
+
+
+def size_factor(network: Mapping[str, Any]) -> int:
+    """Return what each side of the input must be a multiple of."""
+    filled = options(network)
+    return 2 ** int(filled["depth"]) if "depth" in filled else 16
+
+
+class OptionError(ValueError):
+    """A wrong name or value; ``option`` is the key that carries it."""
+
+    def __init__(self, option: str, message: str) -> None:
+        super().__init__(message)
+        self.option = option
+
+
+def check(config: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]) -> None:
+    """Check ``{"name": ..., **arguments}`` of a loss or a network against the catalogue.
+
+    Raises:
+        OptionError: If name, argument or value is not in the catalogue; lists what is.
+    """
+    name = str(config.get("name"))
+    if name not in known:
+        raise OptionError("name", f"unknown name `{name}`{nearest(name, known)}")
+    for option, value in config.items():
+        if option == "name":
+            continue
+        if option in ("from_logits", "output", "seed"):
+            raise OptionError(option, f"`{option}` is set by the program. Remove it")
+        if option not in known[name]:
+            raise OptionError(option, f"`{name}` does not take `{option}`{nearest(option, known[name])}")
+        if option == "base" and isinstance(value, Mapping):
+            check(value, known)
+        else:
+            _check_value(option, value, known[name][option])
+
+
+def _check_value(option: str, value: Any, entry: Mapping[str, Any]) -> None:
+    """Check one value against range and choices."""
+    if entry.get("choices") and value not in entry["choices"]:
+        raise OptionError(option, f"expected one of {', '.join(map(str, entry['choices']))}, found {value!r}")
+    if type(entry["default"]) is int and type(value) is not int:
+        raise OptionError(option, f"expected a whole number, found {value!r}")
+    interval = entry.get("range")
+    if interval and value is not None:
+        values = value if isinstance(value, list) else [value]
+        if not all(
+            isinstance(one, int | float) and not isinstance(one, bool) and inside(one, interval) for one in values
+        ):
+            raise OptionError(option, f"expected a number in {interval}, found {value!r}")
+
+
+def inside(value: float, interval: str) -> bool:
+    """Return whether ``value`` lies in an interval such as ``[0, 1)``."""
+    match = _INTERVAL.match(interval)
+    if match is None:
+        raise ValueError(f"not an interval: {interval}")
+    left, low, high, right = match.groups()
+    above = value >= float(low) if left == "[" else value > float(low)
+    below = value <= float(high) if right == "]" else value < float(high)
+    return above and below
+
+
+def nearest(name: str, known: Iterable[Any]) -> str:
+    """Return ``; did you mean `x`? Known are ...``, the end of a message about an unknown name."""
+    names = [str(key) for key in known]
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return (f"; did you mean `{close[0]}`?" if close else ";") + f" Known are {', '.join(names)}"
+
+
+def generate() -> str:
+    """Return the text of ``catalogue.json``, from the signatures of losses and networks."""
+    from rareseg import losses as loss_library  # imports Keras
+    from rareseg import models
+
+    found = {"losses": loss_library.signatures(), "networks": models.signatures()}
+    return json.dumps(found, indent=1, sort_keys=True) + "\n"

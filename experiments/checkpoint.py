@@ -1,0 +1,79 @@
+"""Checkpoints that survive a kill at any moment: a folder that appears whole, checked by its hash when it is read.
+
+Keras' own backup writes over the last good file. Here each generation is a folder of its own, written under a
+temporary name, flushed to the disk, renamed, and only then is the generation before the last removed.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rareseg.experiments import store
+
+GENERATIONS = 2
+_WEIGHTS = "state.weights.h5"
+_STATE = "state.json"
+
+
+def save(folder: Path, step: int, state: dict[str, Any], save_weights: Callable[[Path], None]) -> None:
+    """Write one checkpoint and read it back.
+
+    Args:
+        folder: Holds all generations of one run.
+        step: Steps done; names the generation.
+        state: Plain data that goes with the weights.
+        save_weights: Writes weights and optimiser to a path that ends in ``.weights.h5``.
+
+    Raises:
+        OSError: If anything could not be written; what was there before is intact.
+    """
+    final = folder / f"step-{step:09d}"
+    temporary = folder / f".step-{step:09d}"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        save_weights(temporary / _WEIGHTS)
+        store.sync(temporary / _WEIGHTS)
+        content = {"step": step, "state": state, "sha256": _hash(temporary / _WEIGHTS)}
+        store.write_json(temporary / _STATE, content)
+        if final.exists():
+            shutil.rmtree(final)  # an equal state, or one that failed its check
+        temporary.rename(final)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    store.sync(folder)
+    if _read(final) is None:
+        raise OSError(f"{final} was written but does not read back")
+    for old in _generations(folder)[GENERATIONS:]:
+        shutil.rmtree(old)
+
+
+def load(folder: Path) -> tuple[dict[str, Any], Path] | None:
+    """Return the state and the weights file of the newest checkpoint whose hash is right, or None."""
+    for generation in _generations(folder):
+        content = _read(generation)
+        if content is not None:
+            return content["state"], generation / _WEIGHTS
+    return None
+
+
+def _generations(folder: Path) -> list[Path]:
+    """Return the checkpoints, newest first."""
+    return sorted(folder.glob("step-*"), reverse=True)
+
+
+def _read(generation: Path) -> dict[str, Any] | None:
+    """Return the content of a checkpoint, or None where it is damaged."""
+    try:
+        content = store.read_json(generation / _STATE)
+        return content if content["sha256"] == _hash(generation / _WEIGHTS) else None
+    except (OSError, json.JSONDecodeError, KeyError):
+        return None
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

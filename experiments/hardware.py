@@ -1,0 +1,74 @@
+"""What computed a number: processor, threads, versions. Equal fingerprints promise equal bits."""
+
+import os
+import platform
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "rareseg",
+    "keras",
+    "tensorflow",
+    "jax",
+    "torch",
+    "numpy",
+    "scipy",
+    "pandas",
+    "pillow",
+    "miscnn",
+    "batchgenerators",
+)
+
+
+def fingerprint(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return processor, devices, threads, backend and versions, for a process that has a backend."""
+    import keras
+
+    return {
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "devices": _devices(keras.backend.backend()),
+        "system": f"{platform.system()} {platform.machine()}",
+        "backend": keras.backend.backend(),
+        "threads": settings["training"]["threads"],
+        "python": platform.python_version(),
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the installed packages that can change a number."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def processor() -> str:
+    """Return the name of the processor."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor() or platform.machine()
+
+
+def _devices(backend: str) -> list[str]:
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return [
+            str(tf.config.experimental.get_device_details(one).get("device_name", one.name))
+            for one in tf.config.list_physical_devices("GPU")
+        ]
+    if backend == "jax":
+        import jax
+
+        return [one.device_kind for one in jax.devices() if one.platform != "cpu"]
+    import torch  # pyright: ignore[reportMissingImports]
+
+    return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]

@@ -1,0 +1,199 @@
+"""Runs jobs in worker processes, several at once, and survives whatever happens to them.
+
+A worker keeps its compiled step, so a job goes first to a worker that has it. A dead worker costs its run, never the
+others.
+"""
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+Job = Mapping[str, Any]
+ENDS = ("finished", "interrupted", "diverged", "failed")
+
+
+class Child:
+    """One worker process and the job it has."""
+
+    def __init__(self, threads: int, deterministic: bool, log: Path) -> None:
+        self.kind = (threads, deterministic)
+        self.job: Job | None = None
+        self.step: Any = None
+        self.events, write = os.pipe()
+        self._rest = b""
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "rareseg.experiments.worker", str(write)],
+                stdin=subprocess.PIPE, stdout=output, stderr=output, pass_fds=(write,), env=_environment(threads),
+                start_new_session=True,  # Ctrl-C reaches the parent alone, which asks its workers to save
+            )  # fmt: skip
+        os.close(write)
+
+    def give(self, job: Job) -> None:
+        """Hand over a job."""
+        self.job, self.step = job, compiled_step(job)
+        stream = self.process.stdin
+        if stream is None:
+            raise RuntimeError("a worker was started without standard input")
+        stream.write((json.dumps(job) + "\n").encode())
+        stream.flush()
+
+    def read(self) -> list[dict[str, Any]] | None:
+        """Return the events that have arrived, or None once the process is gone."""
+        chunk = os.read(self.events, 2**16)
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        return [json.loads(line) for line in lines] if chunk else None
+
+    def close(self) -> None:
+        """Let the process end, and wait for it."""
+        if self.process.stdin:
+            self.process.stdin.close()
+        self.process.wait()
+        os.close(self.events)
+
+
+class Pool:
+    """Works through jobs.
+
+    Args:
+        jobs: What to run, in the order of the table.
+        workers: Processes at once.
+        log: Where a worker writes before it has a run.
+        report: Takes the events of all workers, each a mapping with ``kind`` and ``run``.
+    """
+
+    def __init__(
+        self, jobs: Sequence[Job], workers: int, log: Path, report: Callable[[Mapping[str, Any]], None]
+    ) -> None:
+        self._waiting, self._workers, self._log, self._report = list(jobs), workers, log, report
+        self._children: list[Child] = []
+        self._selector = selectors.DefaultSelector()
+        self.signal: int | None = None
+
+    def run(self) -> None:
+        """Work until no job is left, or until a signal; then ``signal`` says which."""
+        handlers = {one: signal.signal(one, self._stop) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
+        try:
+            self._fill()
+            while any(child.job for child in self._children):
+                for key, _ in self._selector.select(timeout=1):
+                    self._listen(key.data)
+                self._fill()
+        finally:
+            for child in list(self._children):
+                self._retire(child)
+            for one, handler in handlers.items():
+                signal.signal(one, handler)
+
+    def _stop(self, number: int, _: FrameType | None) -> None:
+        """Ask every worker to save and end; a second signal does not wait for them."""
+        if self.signal is not None:
+            for child in self._children:
+                child.process.kill()
+            os._exit(128 + number)
+        self.signal = number
+        for child in self._children:
+            child.process.terminate()
+
+    def _fill(self) -> None:
+        """Give jobs to idle workers, and start workers where there may be more."""
+        if self.signal is not None:
+            return
+        for child in [child for child in self._children if child.job is None]:
+            self._give_next(child)
+        while self._waiting and len(self._children) < self._workers:
+            job = self._next(None)
+            training = job["training"]
+            child = Child(training["threads"], training["deterministic"], self._log)
+            self._children.append(child)
+            self._selector.register(child.events, selectors.EVENT_READ, child)
+            self._start(child, job)
+
+    def _give_next(self, child: Child) -> None:
+        job = self._next(child)
+        if job is None:
+            self._retire(child)
+        else:
+            self._start(child, job)
+
+    def _start(self, child: Child, job: Job) -> None:
+        self._waiting.remove(job)
+        self._report({"kind": "started", "run": job["id"]})
+        child.give(job)
+
+    def _next(self, child: Child | None) -> Any:
+        """Choose a job: for a worker's compiled step, else for the step with most work for each worker that has it."""
+        fitting = [
+            job
+            for job in self._waiting
+            if child is None or child.kind == (job["training"]["threads"], job["training"]["deterministic"])
+        ]
+        own = [job for job in fitting if child is not None and compiled_step(job) == child.step]
+        if own or not fitting:
+            return own[0] if own else None
+        work = Counter(compiled_step(job) for job in fitting)
+        held = Counter(other.step for other in self._children if other is not child)
+        return max(fitting, key=lambda job: work[compiled_step(job)] / (1 + held[compiled_step(job)]))
+
+    def _listen(self, child: Child) -> None:
+        """Take the events of a worker, or notice that it is dead."""
+        events = child.read()
+        if events is None:
+            self._bury(child)
+        for event in events or ():
+            if event["kind"] in ENDS:
+                child.job = None
+            self._report(event)
+
+    def _bury(self, child: Child) -> None:
+        """Say how a worker died, and of what run."""
+        self._selector.unregister(child.events)
+        self._children.remove(child)
+        child.close()
+        if child.job is not None:
+            status = child.process.returncode
+            cause = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
+            reason = f"the worker process died ({cause}); what it printed last is in log.txt. "
+            reason += "Too little memory is the commonest cause"
+            self._report({"kind": "failed", "run": child.job["id"], "reason": reason, "dead": True})
+
+    def _retire(self, child: Child) -> None:
+        if child in self._children:
+            self._selector.unregister(child.events)
+            self._children.remove(child)
+            child.close()
+
+
+def compiled_step(job: Job) -> str:
+    """Return what two jobs must have in common to share a compiled step."""
+    settings = job["settings"]
+    shape = (
+        settings["pipeline"]["patch"] if settings["pipeline"]["analysis"] == "patches" else settings["dataset"]["size"]
+    )
+    parts = [
+        settings["network"],
+        job["seed"],
+        shape,
+        settings["dataset"]["channels"],
+        settings["training"]["batch_size"],
+    ]
+    return json.dumps([*parts, settings["training"]["optimiser"]], sort_keys=True)
+
+
+def _environment(threads: int) -> dict[str, str]:
+    """Return the environment of a worker: the number of threads is that of the configuration, not of the machine."""
+    count = str(threads)
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
+    flags = (
+        f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen={'true' if threads > 1 else 'false'}".strip()
+    )
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "2", "XLA_FLAGS": flags, "PYTHONUNBUFFERED": "1"}
+    return {**os.environ, **dict.fromkeys(names, count), **quiet}

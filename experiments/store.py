@@ -1,0 +1,152 @@
+"""Runs on disk: files that appear whole or not at all, the lock on a results folder, one folder per run."""
+
+import contextlib
+import csv
+import io
+import json
+import os
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from rareseg.experiments import grid
+from rareseg.experiments.config import ConfigError
+
+
+def write(path: Path, content: bytes | str) -> None:
+    """Write a file so that it holds all of ``content`` or what it held before, also through SIGKILL and power loss."""
+    data = content.encode() if isinstance(content, str) else content
+
+    def fill(temporary: Path) -> None:
+        with temporary.open("wb") as stream:
+            stream.write(data)
+
+    write_with(path, fill)
+
+
+def write_with(path: Path, fill: Callable[[Path], None]) -> None:
+    """Let ``fill`` write a temporary file, flush it to the disk and give it its name at last."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{os.getpid()}-{path.name}")  # keeps the suffix: Keras looks at it
+    try:
+        fill(temporary)
+        sync(temporary)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Force a file or a folder to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write plain data as indented JSON."""
+    write(path, json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read plain data."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Write a CSV file; floats with all their digits, None as an empty field."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([["" if value is None else value for value in row] for row in rows])
+    write(path, text.getvalue())
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a results folder; the operating system lets go of it when the process dies, however it dies.
+
+    Raises:
+        ConfigError: If the folder cannot be written, or another process holds it (says which).
+    """
+    owner = folder / ".owner"
+    lock = filelock.FileLock(folder / ".lock", timeout=0)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+        owner.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+    except filelock.Timeout as error:
+        holder = owner.read_text(encoding="utf-8") if owner.exists() else "another process"
+        raise ConfigError(
+            f"{folder} is in use by {holder}. Wait for it, stop it, or give another folder with --results"
+        ) from error
+    except OSError as error:
+        lock.release()
+        raise ConfigError(
+            f"{folder} cannot be written: {error.strerror or error}. Give another folder with --results"
+        ) from error
+    try:
+        yield
+    finally:
+        owner.unlink(missing_ok=True)
+        lock.release()
+
+
+@dataclass(frozen=True)
+class Run:
+    """The folder of one training."""
+
+    folder: Path
+
+    @property
+    def id(self) -> str:
+        """Name of the run."""
+        return self.folder.name
+
+    def record(self) -> dict[str, Any]:
+        """Return ``run.json``, empty where the run never started."""
+        path = self.folder / "run.json"
+        return read_json(path) if path.is_file() else {}
+
+    def state(self) -> str:
+        """Return ``new``, ``running``, ``interrupted``, ``finished``, ``failed`` or ``diverged``."""
+        return self.record().get("state", "new")
+
+    def update(self, **content: Any) -> None:
+        """Change some fields of ``run.json``."""
+        write_json(self.folder / "run.json", self.record() | content)
+
+    @property
+    def weights(self) -> Path:
+        """The selected weights."""
+        return self.folder / "model.weights.h5"
+
+    def evaluation(self, digest: str) -> Path:
+        """Return the folder of one evaluation; it is complete when its ``cases.csv`` exists."""
+        return self.folder / f"evaluation-{digest}"
+
+
+@dataclass(frozen=True)
+class Due:
+    """One run that a table needs: its point, and where it lies."""
+
+    point: grid.Point
+    run: Run
+    selected: bool
+
+    @property
+    def evaluation(self) -> Path:
+        """Folder of the evaluation that the table needs."""
+        return self.run.evaluation(grid.digest(self.point.settings["evaluation"]))
+
+    def finished(self) -> bool:
+        """Return whether the run is trained and scored."""
+        return self.run.weights.is_file() and (self.evaluation / "cases.csv").is_file()

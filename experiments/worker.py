@@ -1,0 +1,223 @@
+"""A process that trains: takes runs and gives events, both as lines of JSON.
+
+It is started as ``python -m rareseg.experiments.worker``; the parent imports no backend. Whatever a library prints
+goes to ``runs/<id>/log.txt``. When the parent dies, the worker's standard input ends, and so does the worker.
+"""
+
+import json
+import os
+import queue
+import resource
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+INTERRUPTED = 75
+"""Exit status of a worker that saved its state because it was told to stop."""
+
+
+class Stop:
+    """Set by the first SIGTERM; the second ends the process at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        signal.signal(signal.SIGTERM, self._ask)
+        signal.signal(signal.SIGINT, self._ask)
+
+    def _ask(self, *_: object) -> None:
+        if self.asked:
+            os._exit(INTERRUPTED)
+        self.asked = True
+
+    def __call__(self) -> bool:
+        """Return whether to stop."""
+        return self.asked
+
+
+def main() -> int:
+    """Work through the runs that come in."""
+    events = os.fdopen(int(sys.argv[1]), "w", encoding="utf-8")
+    stop, jobs = Stop(), _incoming()
+    worker: Worker | None = None
+    while not stop():
+        try:
+            job = jobs.get(timeout=0.2)
+        except queue.Empty:
+            continue
+        _redirect(Path(job["folder"]) / "log.txt")
+        worker = worker or Worker(job["training"], lambda **event: _send(events, event), stop)
+        worker.run(job)
+    return INTERRUPTED
+
+
+def _incoming() -> "queue.Queue[dict[str, Any]]":
+    """Read jobs in the background, and end the process when there can be no more."""
+    jobs: queue.Queue[dict[str, Any]] = queue.Queue()
+
+    def listen() -> None:
+        for line in sys.stdin:
+            jobs.put(json.loads(line))
+        os._exit(0)
+
+    threading.Thread(target=listen, daemon=True).start()
+    return jobs
+
+
+def _send(events: TextIO, event: Mapping[str, Any]) -> None:
+    events.write(json.dumps(event) + "\n")
+    events.flush()
+
+
+def _redirect(log: Path) -> None:
+    """Send everything that is printed from now on, by Python or by C++, to ``log``."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    for standard in (1, 2):
+        os.dup2(descriptor, standard)
+    os.close(descriptor)
+
+
+class Worker:
+    """Holds what runs share: the backend, the compiled step, the open data set.
+
+    Args:
+        training: Values of the section `training` that hold for the whole process: threads, determinism.
+        send: Takes the fields of an event.
+        stop: Says whether to stop.
+    """
+
+    def __init__(self, training: Mapping[str, Any], send: Callable[..., None], stop: Callable[[], bool]) -> None:
+        self._send, self._stop = send, stop
+        self._session: tuple[Any, Any] = (None, None)
+        self._cases: tuple[Any, Any] = (None, None)
+        _prepare_backend(training)
+
+    def run(self, job: Mapping[str, Any]) -> None:
+        """Train and score one run, and say how it ended."""
+        from rareseg.experiments import store
+        from rareseg.experiments.training import Diverged, Interrupted
+
+        run = store.Run(Path(job["folder"]))
+        began = time.monotonic()
+        try:
+            self._train_and_score(run, job)
+            state, reason = "finished", None
+        except Interrupted as error:
+            state, reason = "interrupted", str(error)
+        except Diverged as error:
+            state, reason = "diverged", str(error)
+        except Exception as error:
+            traceback.print_exc()
+            state, reason = "failed", f"{type(error).__name__}: {error}"
+        spent = (time.monotonic() - began) / 3600 + run.record().get("hours", 0)
+        run.update(state=state, reason=reason, hours=round(spent, 5), peak_memory_mib=_peak())
+        self._send(kind=state, run=run.id, reason=reason)
+
+    def _train_and_score(self, run: Any, job: Mapping[str, Any]) -> None:
+        from rareseg.experiments import cases, scoring, training
+
+        settings = job["settings"]
+        drawing = cases.pipeline_settings(settings)
+        data, parts = self._data(job, settings)
+        session = self._trained(job, settings, parts, drawing)
+        run.update(**_start_record(job, data.kind))
+        if run.weights.is_file():
+            session.network.load_weights(run.weights)
+        else:
+            self._train(training, session, run, job, parts, drawing)
+        target = run.evaluation(job["evaluation"])
+        if not (target / "cases.csv").is_file():
+            self._send(kind="scoring", run=run.id)
+            scoring.score(
+                session.network.predict_on_batch, data, parts["test"], settings["evaluation"], drawing, target
+            )
+
+    def _train(
+        self, training: Any, session: Any, run: Any, job: Mapping[str, Any], parts: Mapping[str, Any], drawing: Any
+    ) -> None:
+        import shutil
+
+        from rareseg.pipeline import Batches
+
+        settings = job["settings"]
+        batches = Batches(parts["train"], drawing, seed=job["seed"])
+        trainer = training.Trainer(session, run, batches, settings["loss"], settings["training"])
+        if step := trainer.resume():
+            self._send(kind="resumed", run=run.id, step=step, steps=trainer.steps)
+        trainer.fit(lambda row: self._send(kind="epoch", run=run.id, **row), self._stop)
+        shutil.rmtree(run.folder / "checkpoint", ignore_errors=True)
+
+    def _data(self, job: Mapping[str, Any], settings: Mapping[str, Any]) -> tuple[Any, dict[str, list[Any]]]:
+        """Open and divide the data, or take what the last run used."""
+        from rareseg.experiments.cases import open_cases
+
+        key = [job["dataset"], job["data"], settings["dataset"], settings["pipeline"]]
+        if self._cases[0] != key:
+            data = open_cases(job["dataset"], Path(job["data"]), settings)
+            self._cases = (key, (data, data.parts(settings)))
+        return self._cases[1]
+
+    def _trained(
+        self, job: Mapping[str, Any], settings: Mapping[str, Any], parts: Mapping[str, Any], drawing: Any
+    ) -> Any:
+        """Compile a step, or take the last run's where it is the same."""
+        from rareseg.experiments.training import Session
+
+        first = parts["train"][0]
+        shape = [*first.shape, first.channels]
+        key = [
+            settings["network"],
+            job["seed"],
+            shape,
+            drawing.batch_size,
+            settings["training"]["optimiser"],
+            job["losses"],
+        ]
+        if self._session[0] != key:
+            self._session = (None, None)  # let go of the old one first
+            built = Session(settings["network"], job["seed"], shape, settings["training"]["optimiser"], job["losses"])
+            self._session = (key, built)
+        return self._session[1]
+
+
+def _prepare_backend(training: Mapping[str, Any]) -> None:
+    """Set what must be set before the first operation."""
+    import keras
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(training["threads"])
+        tf.config.threading.set_inter_op_parallelism_threads(1 if training["deterministic"] else 0)
+        if training["deterministic"]:
+            tf.config.experimental.enable_op_determinism()
+
+
+def _start_record(job: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """Return what ``run.json`` says of a run from its start on."""
+    from rareseg.experiments.hardware import fingerprint
+
+    fields = ("dataset", "network", "loss", "arguments", "seed", "settings", "started")
+    return {name: job[name] for name in fields} | {
+        "state": "running",
+        "reason": None,
+        "data": kind,
+        "machine": fingerprint(job["settings"]),
+    }
+
+
+def _peak() -> int:
+    """Return the high-water mark of this process, in MiB."""
+    scale = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // scale
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

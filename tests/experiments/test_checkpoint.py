@@ -1,0 +1,100 @@
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from rareseg.experiments import checkpoint, store
+
+SAVER = """
+import sys
+from pathlib import Path
+from rareseg.experiments import checkpoint
+
+def weights(step):
+    return lambda path: path.write_bytes(step.to_bytes(4, "big") * 50_000)
+
+step = 0
+while True:
+    step += 1
+    checkpoint.save(Path(sys.argv[1]), step, {"step": step}, weights(step))
+    print(step, flush=True)
+"""
+
+
+def weights(content):
+    return lambda path: path.write_bytes(content)
+
+
+def test_the_newest_state_comes_back_and_two_generations_are_kept(tmp_path):
+    for step in (1, 2, 3):
+        checkpoint.save(tmp_path, step, {"at": step}, weights(bytes([step])))
+    state, path = checkpoint.load(tmp_path)
+    assert (state, path.read_bytes()) == ({"at": 3}, b"\x03")
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_damaged_checkpoint_is_passed_over(tmp_path):
+    for step in (1, 2):
+        checkpoint.save(tmp_path, step, {"at": step}, weights(bytes([step])))
+    next(tmp_path.glob("*2/*.h5")).write_bytes(b"other")
+    assert checkpoint.load(tmp_path)[0] == {"at": 1}
+    next(tmp_path.glob("*1/*.json")).write_text("{")
+    assert checkpoint.load(tmp_path) is None
+
+
+OPERATIONS = ["fsync", "rename", "replace", "mkdir"]
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_the_nth_failing_operation_is_loud_and_loses_nothing(tmp_path, monkeypatch, operation):
+    checkpoint.save(tmp_path, 1, {"at": 1}, weights(b"1"))
+    real = getattr(os, operation)
+    for failing in range(20):
+        calls = []
+
+        def fails(*arguments, _calls=calls, _failing=failing, **options):
+            _calls.append(arguments)
+            if len(_calls) == _failing + 1:
+                raise OSError(28, "No space left on device")
+            return real(*arguments, **options)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, operation, fails)
+            try:
+                checkpoint.save(tmp_path, 2, {"at": 2}, weights(b"2"))
+            except OSError:
+                assert checkpoint.load(tmp_path)[0]["at"] in (1, 2)
+                assert not list(tmp_path.glob(".*"))
+                continue
+        assert checkpoint.load(tmp_path)[0] == {"at": 2}
+        if len(calls) <= failing:
+            break
+    assert len(calls) == failing > 0
+
+
+@pytest.mark.slow
+def test_sigkill_while_saving_leaves_a_state_at_most_one_step_old(tmp_path):
+    chance = random.Random(0)
+    for _ in range(50):
+        process = subprocess.Popen([sys.executable, "-c", SAVER, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+        process.stdout.readline()
+        time.sleep(chance.uniform(0, 0.1))
+        process.send_signal(signal.SIGKILL)
+        told = [int(line) for line in process.communicate()[0].split()]
+        state, path = checkpoint.load(tmp_path)
+        assert state["step"] >= max(told, default=1)
+        assert path.read_bytes()[:4] == state["step"].to_bytes(4, "big")
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    store.write(path, "first")
+    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(5, "Input/output error")))
+    with pytest.raises(OSError, match="Input/output"):
+        store.write(path, "second")
+    assert path.read_text() == "first"
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,198 @@
+"""The command line as a user meets it: every call is a process of its own."""
+
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+
+def runs(folder):
+    return {path.parent.name: json.loads(path.read_text()) for path in sorted((folder / "runs").glob("*/run.json"))}
+
+
+def test_the_tiny_table_is_trained_scored_and_printed_beside_the_published_values(finished):
+    folder, done = finished
+    assert {record["state"] for record in runs(folder).values()} == {"finished"}
+    assert "2 of 2 runs are finished, 2 were due now" in done.stdout
+    assert "69.34" in done.stdout  # the published Jaccard of U-Net with Dice on ISIC 2018
+    assert "phantom" in done.stdout
+    assert done.stderr == ""
+    for name in ("table_long.csv", "table_wide.csv", "table.md", "table.tex", "baselines.csv", "PHANTOM.txt"):
+        path = folder / name if name == "PHANTOM.txt" else folder / "table3" / name
+        assert "phantom" in path.read_text().lower(), name
+    assert len(list((folder / "table3" / "figures").glob("*.svg"))) == 4
+    assert not list(folder.glob("runs/*/checkpoint"))
+
+
+def test_a_second_start_trains_nothing_and_changes_nothing(finished, call, tiny):
+    folder, _ = finished
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.suffix in (".csv", ".svg", ".h5", ".json")}
+    again = call(*tiny, results=folder)
+    assert "0 were due now" in again.stdout
+    assert again.returncode == 0
+    assert before == {path: path.read_bytes() for path in before}
+
+
+def test_one_changed_value_reruns_exactly_the_runs_that_it_concerns(finished, call, tiny, tmp_path):
+    folder = tmp_path / "results"
+    shutil.copytree(finished[0], folder)
+    changed = call(
+        *tiny, "--set=losses.dice={smooth: 2}", results=folder, env={"RARESEG_CACHE": str(finished[0].parent / "cache")}
+    )
+    assert "1 of 2 runs are due" in changed.stdout
+    assert len(runs(folder)) == 3
+
+
+def test_a_changed_evaluation_scores_stored_weights_again(finished, call, tiny, tmp_path):
+    folder = tmp_path / "results"
+    shutil.copytree(finished[0], folder)
+    weights = {path: path.stat().st_mtime_ns for path in folder.rglob("model.weights.h5")}
+    changed = call(*tiny, "--set=evaluation.grid=original", results=folder)
+    assert changed.returncode == 0
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("model.weights.h5")} == weights
+    assert len(list(folder.glob("runs/*/evaluation-*"))) == 4
+
+
+REFUSALS = [  # arguments, what the sentence must hold
+    pytest.param([], "Missing data: isic2018, dsb2018, drive", id="no data"),
+    pytest.param(["--only", "dataset=drive"], "drive.grand-challenge.org", id="no DRIVE"),
+    pytest.param(["--only", "dataset=mars"], "this table has no dataset `mars`", id="unknown data set"),
+    pytest.param(["--set", "training.epoks=3"], "did you mean `epochs`?", id="misspelt key"),
+    pytest.param(["--set", "grid.loss=[dise]"], "did you mean `dice`?", id="unknown loss"),
+    pytest.param(["--set", "training.batch_size=0"], "greater than or equal to 1, found 0", id="out of range"),
+    pytest.param(["--seeds", "4-0"], "the range is empty", id="seeds"),
+    pytest.param(["--seeds", "x"], "expected 0-4 or 0,2,5", id="no seeds"),
+]
+IMPORTS = """
+import sys
+from rareseg.experiments import main
+code = main("table3", sys.argv[1:])
+heavy = {"keras", "tensorflow", "jax", "torch", "pandas", "matplotlib", "scipy", "miscnn"} & set(sys.modules)
+assert not heavy, heavy
+raise SystemExit(code)
+"""
+
+
+@pytest.mark.parametrize(("arguments", "sentence"), REFUSALS)
+def test_mistakes_get_one_sentence_exit_code_2_and_leave_nothing_behind(call, tmp_path, arguments, sentence):
+    refused = call(*arguments, results=tmp_path / "results", data=tmp_path)
+    assert refused.returncode == 2
+    assert sentence in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert refused.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--dry-run"], 0),
+        (["--dry-run", "--profile=demo"], 0),
+        (["--help"], 0),
+        (["--data", "nowhere"], 2),
+        (["--set=a=1"], 2),
+    ],
+)
+def test_no_backend_is_imported_before_training(tmp_path, arguments, code):
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTS, *arguments], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
+
+
+def test_a_dry_run_counts_first(call, tmp_path):
+    lines = call("--dry-run", results=tmp_path / "results").stdout.splitlines()
+    assert lines[0] == "runs: 36"
+    assert any(line.startswith("drive focusnet: 6 runs of 500,000 steps") for line in lines)
+    assert call("--dry-run", "--only=loss=dice", results=tmp_path / "results").stdout.startswith("runs: 6\n")
+
+
+def phantoms(folder):
+    from rareseg.datasets import make_phantoms
+
+    return make_phantoms("isic2018", folder / "isic2018", cases=6, size=48, seed=0)
+
+
+def truncate(folder):
+    path = sorted(folder.rglob("*.jpg"))[3]
+    path.write_bytes(path.read_bytes()[:500])
+    return path.name
+
+
+def remove_mask(folder):
+    path = sorted(folder.rglob("*.png"))[2]
+    path.unlink()
+    return path.stem.split("_seg")[0]
+
+
+def shrink_mask(folder):
+    from PIL import Image
+
+    path = sorted(folder.rglob("*.png"))[1]
+    Image.open(path).resize((7, 7)).save(path)
+    return path.stem.split("_seg")[0]
+
+
+def empty(folder):
+    for path in folder.rglob("*.*g"):
+        path.unlink()
+    return "isic2018"
+
+
+@pytest.mark.parametrize("damage", [truncate, remove_mask, shrink_mask, empty])
+def test_bad_files_get_one_sentence_and_exit_code_2(call, tmp_path, damage):
+    name = damage(phantoms(tmp_path))
+    refused = call("--only=dataset=isic2018", "--profile=cpu", results=tmp_path / "results", data=tmp_path)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert name in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+    assert not (tmp_path / "results" / "runs").exists()
+
+
+def test_a_results_folder_that_cannot_be_made_is_refused(call, tmp_path, tiny):
+    (tmp_path / "file").write_text("")
+    refused = call(*tiny, results=tmp_path / "file" / "results", env={"RARESEG_CACHE": str(tmp_path / "cache")})
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "cannot be written" in refused.stderr
+
+
+def test_a_folder_in_use_is_refused_and_its_holder_named(call, tmp_path, tiny):
+    from rareseg.experiments import store
+
+    with store.locked(tmp_path / "results"):
+        refused = call(*tiny, results=tmp_path / "results")
+    assert refused.returncode == 2
+    assert "is in use by process" in refused.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", range(3))
+def test_after_sigkill_at_any_moment_the_same_table_and_weights_come_out(finished, call, tiny, tmp_path, moment):
+    folder = tmp_path / "results"
+    with call(*tiny, results=folder, background=True) as process:
+        time.sleep(random.Random(moment).uniform(1, 40))
+        process.send_signal(signal.SIGKILL)
+    done = call(*tiny, results=folder)
+    assert done.returncode == 0, done.stderr
+    for name in ("table3/table_long.csv", *[str(path.relative_to(finished[0])) for path in finished[0].rglob("*.h5")]):
+        assert (folder / name).read_bytes() == (finished[0] / name).read_bytes(), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_the_state_and_says_how_to_go_on(call, tiny, tmp_path, number, code):
+    folder = tmp_path / "results"
+    with call(*tiny, "--set=training.steps=100000", results=folder, background=True) as process:
+        while not list(folder.glob("runs/*/checkpoint/step-*")):
+            time.sleep(0.5)
+            assert process.poll() is None
+        process.send_signal(number)
+        printed, _ = process.communicate()
+    assert process.returncode == code
+    assert "Go on with: " in printed
+    assert {record["state"] for record in runs(folder).values()} == {"interrupted"}

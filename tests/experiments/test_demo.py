@@ -1,0 +1,20 @@
+"""What the README's first command left behind; skipped where it was not run."""
+
+from pathlib import Path
+
+import pytest
+
+RESULTS = Path(__file__).parents[2] / "results" / "demo" / "table3"
+pytestmark = pytest.mark.skipif(
+    not (RESULTS / "table_long.csv").is_file(), reason="scripts/reproduce_table3.py --profile demo was not run"
+)
+
+
+def test_every_run_is_in_the_table_and_says_that_it_is_a_phantom():
+    import pandas as pd
+
+    table, baselines = (pd.read_csv(RESULTS / name) for name in ("table_long.csv", "baselines.csv"))
+    assert len(table) == 108
+    assert table["ours"].notna().all()
+    assert set(table["data"]) == set(baselines["data"]) == {"phantom"}
+    assert set(table["verdict"]) == {"not_real"}
