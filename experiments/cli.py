@@ -130,14 +130,14 @@ class Command:
             [] if self.options.report_only else [self._job(one) for one in due if one.selected and not one.finished()]
         )
         stopped = self._train(jobs) if jobs else None
-        from rareseg.experiments.report import Report  # imports pandas and Matplotlib
-
-        protocol = "paper" if self.options.profile == "paper" and not self.options.set else "other"
-        Report(self.config, protocol, self.points, due, opened, self.results).write(self.console)
         if stopped is not None:
             again = shlex.join([Path(sys.argv[0]).as_posix(), *sys.argv[1:]])
             self.console.print(f"Interrupted; everything is saved. Go on with: {again}", markup=False, soft_wrap=True)
             return INTERRUPTED.get(stopped, 143)
+        from rareseg.experiments.report import Report  # imports pandas and Matplotlib
+
+        protocol = "paper" if self.options.profile == "paper" and not self.options.set else "other"
+        Report(self.config, protocol, self.points, due, opened, self.results).write(self.console)
         finished = sum(one.finished() for one in due)
         failed = sum(one.selected and not one.finished() for one in due)
         seconds = time.monotonic() - began
@@ -164,7 +164,7 @@ class Command:
         }
 
     def _make_phantoms(self) -> None:
-        """Draw the phantoms that are not there yet."""
+        """Draw the phantoms that are not there yet; others than those asked for are refused."""
         wanted = {key: self.config.datasets[key].phantom for key in self.config.grid.dataset}
         if any(wanted.values()) and self.options.data:
             self.console.print(
@@ -172,14 +172,14 @@ class Command:
             )
         for key, phantom in wanted.items():
             folder = self._folder(key)
-            if phantom is None or (folder / ".complete").is_file():
+            if phantom is None:
                 continue
-            self.console.print(f"drawing {phantom.cases} phantoms of {key}", markup=False)
+            if not folder.is_dir():
+                self.console.print(f"drawing {phantom.cases} phantoms of {key}", markup=False)
             store.write(
                 self.results / "PHANTOM.txt", "Every number and picture in this folder was computed on phantoms.\n"
             )
             datasets.make_phantoms(key, folder, **phantom.model_dump())
-            store.write(folder / ".complete", "")
 
     def _open(self) -> dict[str, Cases]:
         """Open and prepare every data set that is there; a fault in one that is needed is the user's to mend."""

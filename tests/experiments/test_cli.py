@@ -48,6 +48,12 @@ def test_one_changed_value_reruns_exactly_the_runs_that_it_concerns(finished, ca
     assert len(runs(folder)) == 3
 
 
+def test_phantoms_of_other_arguments_are_refused_not_used(finished, call, tiny):
+    refused = call(*tiny, "--set=datasets.isic2018.phantom={cases: 12, size: 48}", results=finished[0])
+    assert refused.returncode == 2
+    assert "phantoms made with other arguments" in refused.stderr
+
+
 def test_a_changed_evaluation_scores_stored_weights_again(finished, call, tiny, tmp_path):
     folder = tmp_path / "results"
     shutil.copytree(finished[0], folder)
