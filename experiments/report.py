@@ -1,6 +1,6 @@
 """Stored runs -> the tables and figures of one published table, beside what the paper printed."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from importlib import resources
@@ -133,7 +133,7 @@ class Report:
             "hardware": _joined(f"{one['processor']}, {', '.join(one['devices']) or 'no GPU'}" for one in machines),
             "threads": _joined(one["threads"] for one in machines),
             "backend": _joined(f"{one['backend']} {one['versions'].get(one['backend'], '')}" for one in machines),
-            "trained": _joined(sorted({record["started"][:10] for record in records})[:: max(1, len(records) - 1)]),
+            "trained": _first_to_last(record["started"][:10] for record in records),
             "hours": f"{sum(record.get('hours', 0) for record in records):.2f}",
             "date": date.today().isoformat(),
             "notes": list(self._notes()),
@@ -263,6 +263,12 @@ def _shown(metric: str) -> str:
     return metric if metric in ("dsc", "jaccard") else "dsc"
 
 
-def _joined(values: Any) -> str:
+def _first_to_last(dates: Iterable[str]) -> str:
+    """Return the earliest and the latest date, one where they are equal."""
+    ordered = sorted(dates)
+    return " to ".join(dict.fromkeys([*ordered[:1], *ordered[-1:]]))
+
+
+def _joined(values: Iterable[Any]) -> str:
     """Return different values once each."""
     return ", ".join(dict.fromkeys(map(str, values)))

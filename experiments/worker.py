@@ -8,6 +8,7 @@ import json
 import os
 import queue
 import resource
+import shutil
 import signal
 import sys
 import threading
@@ -121,17 +122,17 @@ class Worker:
         self._send(kind=state, run=run.id, reason=reason)
 
     def _train_and_score(self, run: Any, job: Mapping[str, Any]) -> None:
-        from rareseg.experiments import cases, scoring, training
+        from rareseg.experiments import cases, scoring
 
         settings = job["settings"]
         drawing = cases.pipeline_settings(settings)
         data, parts = self._data(job, settings)
-        session = self._trained(job, settings, parts, drawing)
+        session = self._compiled(job, settings, parts, drawing)
         run.update(**_start_record(job, data.kind))
         if run.weights.is_file():
             session.network.load_weights(run.weights)
         else:
-            self._train(training, session, run, job, parts, drawing)
+            self._train(session, run, job, parts, drawing)
         target = run.evaluation(job["evaluation"])
         if not (target / "cases.csv").is_file():
             self._send(kind="scoring", run=run.id)
@@ -139,16 +140,13 @@ class Worker:
                 session.network.predict_on_batch, data, parts["test"], settings["evaluation"], drawing, target
             )
 
-    def _train(
-        self, training: Any, session: Any, run: Any, job: Mapping[str, Any], parts: Mapping[str, Any], drawing: Any
-    ) -> None:
-        import shutil
-
+    def _train(self, session: Any, run: Any, job: Mapping[str, Any], parts: Mapping[str, Any], drawing: Any) -> None:
+        from rareseg.experiments.training import Trainer
         from rareseg.pipeline import Batches
 
         settings = job["settings"]
         batches = Batches(parts["train"], drawing, seed=job["seed"])
-        trainer = training.Trainer(session, run, batches, settings["loss"], settings["training"])
+        trainer = Trainer(session, run, batches, settings["loss"], settings["training"])
         if step := trainer.resume():
             self._send(kind="resumed", run=run.id, step=step, steps=trainer.steps)
         trainer.fit(lambda row: self._send(kind="epoch", run=run.id, **row), self._stop)
@@ -164,7 +162,7 @@ class Worker:
             self._cases = (key, (data, data.parts(settings)))
         return self._cases[1]
 
-    def _trained(
+    def _compiled(
         self, job: Mapping[str, Any], settings: Mapping[str, Any], parts: Mapping[str, Any], drawing: Any
     ) -> Any:
         """Compile a step, or take the last run's where it is the same."""
