@@ -62,7 +62,7 @@ class Case:
         part: Official half, ``"training"`` or ``"test"``; empty where there is none.
         spacing: Millimetres per axis in array order; ``None`` in 2D.
         affine: NIfTI affine, (4, 4); ``None`` in 2D.
-        info: Further facts, such as ``objects``; ``group_by`` may name one.
+        info: Further facts, such as ``objects``; ``group_by`` and ``stratify_by`` may name one.
     """
 
     id: str

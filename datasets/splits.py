@@ -5,6 +5,7 @@ round-half-up of its share of what is left. Groups stay together: a group goes w
 groups of one is the plain rule. Splits on disk: ``split_files.py``.
 """
 
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, Protocol, TypeVar
@@ -14,7 +15,15 @@ import numpy as np
 from rareseg.datasets.files import DataError
 from rareseg.datasets.split_files import PARTS, listed
 
-_DEFAULTS = {"kind": "random", "fractions": (0.8, 0, 0.2), "group_by": "none", "seed": 0, "folds": 5, "fold": 0}
+_DEFAULTS = {
+    "kind": "random",
+    "fractions": (0.8, 0, 0.2),
+    "group_by": "none",
+    "stratify_by": "none",
+    "seed": 0,
+    "folds": 5,
+    "fold": 0,
+}
 _FILES = ("path", "development", "test")
 
 
@@ -48,6 +57,7 @@ def split(cases: Sequence[Item], config: Mapping[str, Any]) -> dict[str, list[It
         config: Plain data. ``kind``: ``random`` (default), ``official``, ``file`` or ``folds``. ``fractions``: of
             train, validation and test, default ``[0.8, 0, 0.2]``. ``seed``: default 0. ``group_by``: ``none``
             (default), ``image`` or ``sequence`` (both: ``case.group``), or the name of an entry of ``case.info``.
+            ``stratify_by``: likewise; every part holds each of its values in proportion, as far as groups allow.
             ``path``: CSV of kind ``file``; or ``development`` and ``test``: MIScnn's two JSON files. ``folds`` and
             ``fold``: how many, default 5, and which of them, from 0, is the test part.
     """
@@ -117,10 +127,14 @@ def _dealt(cases: Sequence[Item], config: Mapping[str, Any], sizes: Mapping[str,
     """Return the part of every case: groups are shuffled, laid end to end, and cut into ``sizes`` cases."""
     groups: dict[Hashable, list[int]] = {}
     for position, case in enumerate(cases):
-        groups.setdefault(_group(case, position, config["group_by"]), []).append(position)
+        key = position if config["group_by"] == "none" else _fact(case, "group_by", config)
+        groups.setdefault(key, []).append(position)
     members, parts, ends = list(groups.values()), list(sizes), np.cumsum(list(sizes.values()))
+    order = np.random.default_rng(config["seed"]).permutation(len(members)).tolist()
+    if config["stratify_by"] != "none":
+        order = _spread(order, [_fact(cases[positions[0]], "stratify_by", config) for positions in members])
     assigned, start = [""] * len(cases), 0
-    for number in np.random.default_rng(config["seed"]).permutation(len(members)):
+    for number in order:
         middle = start + len(members[number]) / 2
         part = parts[int(np.searchsorted(ends, middle))]
         start += len(members[number])
@@ -129,17 +143,28 @@ def _dealt(cases: Sequence[Item], config: Mapping[str, Any], sizes: Mapping[str,
     return assigned
 
 
-def _group(case: Splittable, position: int, group_by: str) -> Hashable:
-    if group_by == "none":
-        return position
-    if group_by in ("image", "sequence"):
+def _spread(order: Sequence[int], strata: Sequence[Hashable]) -> list[int]:
+    """Return ``order`` rearranged so that every stretch of it holds each stratum in proportion."""
+    size, seen, place = Counter(strata), Counter[Hashable](), {}
+    for number in order:
+        stratum = strata[number]
+        place[number] = (seen[stratum] + 0.5) / size[stratum]
+        seen[stratum] += 1
+    return sorted(order, key=place.__getitem__)
+
+
+def _fact(case: Splittable, key: str, config: Mapping[str, Any]) -> Hashable:
+    """Return what ``config[key]`` names: the case's group, or an entry of its facts."""
+    name = config[key]
+    if name in ("image", "sequence"):
         return case.group
     info = getattr(case, "info", {})
-    if group_by not in info:
-        raise ValueError(
-            f"split.group_by must be none, image, sequence or a fact of every case; {case.id} has no {group_by}"
+    if name not in info:
+        raise DataError(
+            f"split.{key} must be none, image, sequence or a fact of every case, got {name}; "
+            f"the facts of {case.id}: {', '.join(info) or 'none'}"
         )
-    return info[group_by]
+    return info[name]
 
 
 def _fractions(config: Mapping[str, Any]) -> tuple[Fraction, Fraction, Fraction]:

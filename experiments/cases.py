@@ -19,7 +19,7 @@ class Cases:
 
     Attributes:
         kind: ``phantom``, ``subset`` (fewer cases than the paper used) or ``real``.
-        fingerprint: Hash of ids, groups and prepared pixels; changes with the data, not with paths or times.
+        fingerprint: Hash of ids, groups, facts and prepared pixels; changes with the data, not with paths or times.
         prepared: All cases, in the data set's order.
         originals: The same cases by their ids, as they are on disk.
     """
@@ -75,7 +75,8 @@ def open_cases(
     """
     dataset = datasets.open(key, folder)
     prepared = pipeline.prepare_all(dataset.cases, pipeline_settings(settings), workers=workers, progress=progress)
-    lines = "\n".join(f"{case.id} {case.group} {case.digest}" for case in prepared)
+    facts = [[case.id, case.group, case.digest, *map(str, sorted(case.info.items()))] for case in prepared]
+    lines = "\n".join(" ".join(words) for words in facts)
     kind = {"complete": "real"}.get(dataset.state, dataset.state)
     return Cases(
         kind, hashlib.sha256(lines.encode()).hexdigest()[:16], prepared, {case.id: case for case in dataset.cases}

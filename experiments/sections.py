@@ -30,7 +30,8 @@ class Split(Section):
     fractions: tuple[float, float, float] = Field(
         (0.8, 0.0, 0.2), description="training, validation, test; their sum is 1"
     )
-    group_by: Literal["none", "image", "sequence"] = Field("none", description="what stays on one side")
+    group_by: str = Field("none", description="what stays on one side: none, image, sequence, or a fact of the cases")
+    stratify_by: str = Field("none", description="what every part holds in proportion: likewise")
     seed: int = Field(0, ge=0, description="seed of the draw")
 
 

@@ -49,8 +49,8 @@ class Trainee(keras.Model):
         return self.network(x, training=training)
 
     def compute_loss(self, x: Any, y: Any, y_pred: Any, *_: Any, **__: Any) -> Any:  # noqa: ARG002
-        """Return the chosen loss of a batch."""
-        return ops.switch(ops.convert_to_tensor(self.which), self.choices, y, y_pred)
+        """Return the chosen loss of a batch, and the network's own weight decay."""
+        return sum(self.losses, ops.switch(ops.convert_to_tensor(self.which), self.choices, y, y_pred))
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:  # noqa: ARG002
         """Count the foreground of the batch."""
@@ -113,9 +113,10 @@ class Session:
     def step(self, images: np.ndarray, labels: np.ndarray, learning_rate: float) -> tuple[float, np.ndarray]:
         """Take one step; return the loss of the batch, and its true positives, false positives and false negatives."""
         self.model.optimizer.learning_rate = learning_rate
+        decay = float(sum(self.network.losses, 0.0))  # learning curves show the loss without it
         self.model.reset_metrics()
         logs = self.model.train_on_batch(images, labels, return_dict=True)
-        return float(logs["loss"]), np.asarray(logs["overlap"], "float64")
+        return float(logs["loss"]) - decay, np.asarray(logs["overlap"], "float64")
 
     def seeds(self) -> list[list[int]]:
         """Return the state of every random generator of the network."""

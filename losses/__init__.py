@@ -16,11 +16,21 @@ import keras
 from rareseg.losses._arguments import arguments
 from rareseg.losses._base import SegmentationLoss
 from rareseg.losses.adaptive import AdaptiveLog
-from rareseg.losses.compound import Combo, UnifiedFocal
-from rareseg.losses.entropy import CrossEntropy, Focal
-from rareseg.losses.overlap import Dice, Jaccard, Tversky
+from rareseg.losses.compound import Combo, DiceFocal, DiceTopK, ExponentialLog, HybridFocal, UnifiedFocal
+from rareseg.losses.distance import Boundary, WassersteinDice, signed_distance
+from rareseg.losses.entropy import CrossEntropy, Focal, GeneralisedCrossEntropy, TopK
+from rareseg.losses.overlap import (
+    AsymmetricSimilarity,
+    Dice,
+    FocalTversky,
+    GeneralisedDice,
+    Jaccard,
+    LogCoshDice,
+    Tversky,
+)
+from rareseg.losses.supervision import deep_supervision
 
-__all__ = ["get", "names", "signatures"]
+__all__ = ["deep_supervision", "get", "names", "signatures", "signed_distance"]
 
 LOSSES: dict[str, type[SegmentationLoss]] = {
     "cross_entropy": CrossEntropy,
@@ -28,9 +38,21 @@ LOSSES: dict[str, type[SegmentationLoss]] = {
     "dice": Dice,
     "jaccard": Jaccard,
     "tversky": Tversky,
+    "focal_tversky": FocalTversky,
     "combo": Combo,
+    "hybrid_focal": HybridFocal,
     "unified_focal": UnifiedFocal,
     "adaptive_log": AdaptiveLog,
+    "generalised_dice": GeneralisedDice,
+    "asymmetric_similarity": AsymmetricSimilarity,
+    "dice_focal": DiceFocal,
+    "topk": TopK,
+    "dice_topk": DiceTopK,
+    "generalised_cross_entropy": GeneralisedCrossEntropy,
+    "log_cosh_dice": LogCoshDice,
+    "exponential_log": ExponentialLog,
+    "boundary": Boundary,
+    "wasserstein_dice": WassersteinDice,
 }
 KERAS_ARGUMENTS = ("from_logits", "reduction", "name", "dtype")
 """Set by whoever compiles a model, so not part of a loss's signature in a configuration."""

@@ -20,6 +20,7 @@ class Argument:
         default: Value where the user gives none.
         kinds: Types that are accepted, without None.
         optional: Whether None is accepted.
+        depth: How deep lists of numbers are nested; 0 if the argument is no list.
         interval: Range of a number in interval notation, e.g. ``"[0, 1)"``; None if any will do.
         choices: Words that are accepted; None if the argument is no word out of a list.
     """
@@ -27,6 +28,7 @@ class Argument:
     default: Any
     kinds: tuple[Any, ...]
     optional: bool
+    depth: int
     interval: str | None
     choices: tuple[str, ...] | None
 
@@ -37,10 +39,10 @@ class Argument:
         if get_origin(hint) is Annotated:
             hint, interval = get_args(hint)
         if get_origin(hint) is Literal:
-            return cls(default, (), False, None, get_args(hint))
+            return cls(default, (), False, 0, None, get_args(hint))
         union = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
         kinds = tuple(get_origin(kind) or kind for kind in union if kind is not type(None))
-        return cls(default, kinds, type(None) in union, interval, None)
+        return cls(default, kinds, type(None) in union, max(map(_depth, union)), interval, None)
 
     def checked(self, name: str, value: Any) -> Any:
         """Return ``value`` in plain JSON types, or raise a ValueError that says what ``name`` must be."""
@@ -58,15 +60,16 @@ class Argument:
             if isinstance(value, numbers.Integral):
                 return int(value)
             raise ValueError(f"{name} must be a whole number, got {value!r}")
-        return self._number(name, value) if float in self.kinds or Sequence in self.kinds else value
+        return self._numbers(name, value, self.depth) if float in self.kinds or self.depth else value
 
-    def _number(self, name: str, value: Any) -> float | list[float]:
+    def _numbers(self, name: str, value: Any, depth: int) -> float | list[Any]:
         if isinstance(value, np.generic | np.ndarray):
             value = value.tolist()
-        if Sequence in self.kinds and isinstance(value, list | tuple):
-            return [self._one(f"each entry of {name}", entry) for entry in value]
-        if float not in self.kinds:
-            raise ValueError(f"{name} must be a list of numbers, one per class, got {value!r}")
+        if depth and isinstance(value, list | tuple):
+            return [self._numbers(f"each entry of {name}", entry, depth - 1) for entry in value]
+        if depth and float not in self.kinds:
+            lists = "a list of numbers" if depth == 1 else "a list of lists of numbers"
+            raise ValueError(f"{name} must be {lists}, one per class, got {value!r}")
         return self._one(name, value)
 
     def _one(self, name: str, value: Any) -> float:
@@ -75,6 +78,11 @@ class Argument:
         if self.interval is not None and not lies_in(float(value), self.interval):
             raise ValueError(f"{name} must lie in {self.interval}, got {value}")
         return float(value)
+
+
+def _depth(kind: Any) -> int:
+    """Return how deep lists are nested: 2 for ``Sequence[Sequence[float]]``."""
+    return 1 + _depth(get_args(kind)[0]) if get_origin(kind) is Sequence else 0
 
 
 def lies_in(value: float, interval: str) -> bool:

@@ -1,6 +1,6 @@
 """What all losses share: settings, weights, the way from ``call`` to one value per sample."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import keras
@@ -115,6 +115,51 @@ class ClassLoss(SegmentationLoss):
         given = [1.0] * classes if self.class_weights is None else self.class_weights
         weights = per_class("class_weights", given, classes)
         return weights if self.include_background else [0.0, *weights[1:]]
+
+
+class Based(SegmentationLoss):
+    """A loss built on another one.
+
+    Attributes:
+        base: The other loss: a name, a mapping of name and arguments, or a loss of this package; None where the
+            subclass allows it. A name or mapping gets from_logits, ignore_class and pool from here; class weights,
+            smooth and the like are given in it.
+        base_loss: That loss, built.
+    """
+
+    base: Any
+
+    def __init__(self, **shared: Any) -> None:
+        super().__init__(**shared)
+        self.base_loss = None if self.base is None else self._build_base()
+
+    def _build_base(self) -> SegmentationLoss:
+        from rareseg.losses import get  # the registry imports the files that import this one
+
+        if isinstance(self.base, str | Mapping):
+            handed_down = ("from_logits", "ignore_class", "pool")
+            mine = [key for key in handed_down if key in self.base] if isinstance(self.base, Mapping) else []
+            if mine:
+                raise ValueError(f"set {' and '.join(mine)} on the loss itself, not in its base {dict(self.base)}")
+            return get(self.base, **{key: getattr(self, key) for key in handed_down})
+        if not isinstance(self.base, SegmentationLoss):
+            raise TypeError(f"base must be a name, a mapping or a loss of rareseg, got {self.base!r}")
+        return self.base
+
+    def get_config(self) -> dict[str, Any]:
+        """Return all arguments in plain JSON types; a loss object as base in Keras' form."""
+        config = super().get_config()
+        if isinstance(self.base, SegmentationLoss):
+            config["base"] = keras.saving.serialize_keras_object(self.base)
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Based":
+        """Build the loss, and first its base if that was a loss object."""
+        base = config["base"]
+        if isinstance(base, Mapping) and "class_name" in base:
+            base = keras.saving.deserialize_keras_object(base)
+        return cls(**{**config, "base": base})
 
 
 class Reduction(keras.losses.Loss):

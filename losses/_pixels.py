@@ -92,6 +92,11 @@ class Pixels:
         """Number of classes K, the background included."""
         return len(self.truth.shares)
 
+    @property
+    def rank(self) -> int:
+        """Number of spatial axes."""
+        return len(self.truth.none.shape) - 1
+
     def sum(self, plane: Any) -> Any:
         """Sum a plane (B, *space) over its pixels: (B,), or (1,) if the batch is pooled."""
         total = ops.sum(plane, axis=tuple(range(1, len(plane.shape))))
@@ -105,6 +110,14 @@ class Pixels:
         plane = self.truth.none
         size = ops.cast(ops.size(plane), plane.dtype)
         return size / ops.cast(ops.shape(plane)[0], plane.dtype) if self.pool == "sample" else size
+
+    @cached_property
+    def number(self) -> Any:
+        """How many pixels have a weight above 0, int32, (B,) or (1,)."""
+        if self.truth.weight is not None:
+            return self.sum(ops.cast(self.truth.weight > 0, "int32"))
+        size, samples = ops.size(self.truth.none), ops.shape(self.truth.none)[0]
+        return ops.cast(ops.reshape(size if self.pool == "batch" else size // samples, (1,)), "int32")
 
     @cached_property
     def volumes(self) -> Any:

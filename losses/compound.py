@@ -1,13 +1,17 @@
-"""Sums of a loss on pixels and a loss on regions: combo, unified focal."""
+"""Sums of a loss on pixels and a loss on regions: combo, unified focal and others."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import keras
 from keras import ops
 
 from rareseg.losses._pixels import Pixels
-from rareseg.losses.entropy import balances, cross_entropy, focal
-from rareseg.losses.overlap import RegionLoss, dice, soft_power
+from rareseg.losses.entropy import balanced, cross_entropy, focal, topk
+from rareseg.losses.overlap import RegionLoss, dice, focal_tversky, soft_power
+
+# The Dice coefficient is kept above this in logarithms.
+SMALLEST_INDEX = 1e-7
 
 
 @keras.saving.register_keras_serializable(package="rareseg")
@@ -35,9 +39,8 @@ class Combo(RegionLoss):
 
     def value(self, pixels: Pixels) -> Any:
         """Return the loss of each sample."""
-        balance = balances(self.beta, pixels.classes)
-        weights = [v * b for v, b in zip(self.weights(pixels.classes), balance, strict=True)]
-        return self.alpha * pixels.mean(cross_entropy, weights) + (1 - self.alpha) * dice(self, pixels)
+        entropy = pixels.mean(cross_entropy, balanced(self, self.beta, pixels.classes))
+        return self.alpha * entropy + (1 - self.alpha) * dice(self, pixels)
 
 
 @keras.saving.register_keras_serializable(package="rareseg")
@@ -79,10 +82,8 @@ class UnifiedFocal(RegionLoss):
         return self.weight * self._focal_part(pixels) + (1 - self.weight) * self._region_part(pixels)
 
     def _focal_part(self, pixels: Pixels) -> Any:
-        rare = pixels.classes - 1
-        balance = balances(self.delta, pixels.classes)
-        weights = [v * a for v, a in zip(self.weights(pixels.classes), balance, strict=True)]
-        return focal(pixels, weights, [self.gamma] + [0.0 if self.asymmetric else self.gamma] * rare)
+        rare = [0.0 if self.asymmetric else self.gamma] * (pixels.classes - 1)
+        return focal(pixels, balanced(self, self.delta, pixels.classes), [self.gamma, *rare])
 
     def _region_part(self, pixels: Pixels) -> Any:
         distances = self.distances(pixels, 1 - self.delta, self.delta)
@@ -90,3 +91,151 @@ class UnifiedFocal(RegionLoss):
         if self.asymmetric:
             powers = ops.concatenate([distances[:, :1], powers[:, 1:]], axis=-1)
         return self.class_mean(powers, pixels)
+
+
+@keras.saving.register_keras_serializable(package="rareseg")
+class HybridFocal(RegionLoss):
+    """weight times the focal loss plus (1 - weight) times the focal Tversky loss, each with its own arguments.
+
+    Source: Yeung et al. 2021 (Focus U-Net, arXiv 2105.07467); Yeung et al. 2022, equation (15).
+
+    Args:
+        weight: Weight of the focal loss.
+        alpha: That of the focal loss.
+        gamma: That of the focal loss.
+        delta: That of the focal Tversky loss.
+        tversky_gamma: Exponent of the focal Tversky loss.
+    """
+
+    def __init__(
+        self,
+        *,
+        weight: Annotated[float, "[0, 1]"] = 0.5,
+        alpha: Annotated[float | Sequence[float] | None, "[0, 1]"] = None,
+        gamma: Annotated[float, "[0, inf)"] = 2.0,
+        delta: Annotated[float, "[0, 1]"] = 0.7,
+        tversky_gamma: Annotated[float, "[0, inf)"] = 0.75,
+        **shared: Any,
+    ) -> None:
+        self.weight = weight
+        self.alpha = alpha
+        self.gamma = gamma
+        self.delta = delta
+        self.tversky_gamma = tversky_gamma
+        super().__init__(**shared)
+
+    def value(self, pixels: Pixels) -> Any:
+        """Return the loss of each sample."""
+        weights = balanced(self, self.alpha, pixels.classes)
+        entropy = focal(pixels, weights, [self.gamma] * pixels.classes)
+        region = focal_tversky(self, pixels, 1 - self.delta, self.delta, self.tversky_gamma)
+        return self.weight * entropy + (1 - self.weight) * region
+
+
+@keras.saving.register_keras_serializable(package="rareseg")
+class DiceFocal(RegionLoss):
+    """Dice loss plus weight times the focal loss.
+
+    Source: Zhu et al. 2019 (AnatomyNet, arXiv 1808.05238), weight 0.5 on the focal loss; Ma et al. 2021, weight 1.
+
+    Args:
+        weight: Weight of the focal loss.
+        gamma: That of the focal loss.
+        alpha: That of the focal loss.
+    """
+
+    def __init__(
+        self,
+        *,
+        weight: Annotated[float, "[0, inf)"] = 1.0,
+        gamma: Annotated[float, "[0, inf)"] = 2.0,
+        alpha: Annotated[float | Sequence[float] | None, "[0, 1]"] = None,
+        **shared: Any,
+    ) -> None:
+        self.weight = weight
+        self.gamma = gamma
+        self.alpha = alpha
+        super().__init__(**shared)
+
+    def value(self, pixels: Pixels) -> Any:
+        """Return the loss of each sample."""
+        weights = balanced(self, self.alpha, pixels.classes)
+        return dice(self, pixels) + self.weight * focal(pixels, weights, [self.gamma] * pixels.classes)
+
+
+@keras.saving.register_keras_serializable(package="rareseg")
+class DiceTopK(RegionLoss):
+    """Dice loss plus weight times the mean cross entropy of the k per cent worst pixels.
+
+    Source: Ma et al. 2021, "Loss odyssey in medical image segmentation", weight 1.
+
+    Args:
+        k: Per cent of the pixels.
+        weight: Weight of the cross entropy.
+    """
+
+    def __init__(
+        self, *, k: Annotated[float, "(0, 100]"] = 10.0, weight: Annotated[float, "[0, inf)"] = 1.0, **shared: Any
+    ) -> None:
+        self.k = k
+        self.weight = weight
+        super().__init__(**shared)
+
+    def value(self, pixels: Pixels) -> Any:
+        """Return the loss of each sample."""
+        return dice(self, pixels) + self.weight * topk(pixels, self.weights(pixels.classes), self.k)
+
+
+@keras.saving.register_keras_serializable(package="rareseg")
+class ExponentialLog(RegionLoss):
+    """weight times the class mean of (-ln DSC_c)^gamma plus (1 - weight) times the mean of l_c (-ln p_c)^gamma_ce.
+
+    l_c is the root of all pixels over those of the class, so that rare classes count more; ``class_weights`` stand in
+    its place where given, and then weigh both parts. DSC_c is kept above 1e-7.
+
+    Source: Wong et al. 2018, arXiv 1809.00076, equations (1) to (4), whose pseudo count of 1 is smooth = 0.5 here.
+    Other implementations average DSC before the power and leave the cross entropy without one.
+
+    Args:
+        weight: Weight of the region part.
+        gamma: Its exponent; below 1 the loss is steepest where it is small.
+        gamma_ce: Exponent of the cross entropy; None: gamma.
+        smooth: As for every region loss.
+    """
+
+    def __init__(
+        self,
+        *,
+        weight: Annotated[float, "[0, 1]"] = 0.8,
+        gamma: Annotated[float, "[0, inf)"] = 0.3,
+        gamma_ce: Annotated[float | None, "[0, inf)"] = None,
+        smooth: Annotated[float, "[0, inf)"] = 0.5,
+        **shared: Any,
+    ) -> None:
+        self.weight = weight
+        self.gamma = gamma
+        self.gamma_ce = gamma_ce
+        super().__init__(smooth=smooth, **shared)
+
+    def value(self, pixels: Pixels) -> Any:
+        """Return the loss of each sample."""
+        region = self.class_mean(soft_power(self._log_dice(pixels), self.gamma), pixels)
+        exponent = self.gamma if self.gamma_ce is None else self.gamma_ce
+        entropy = pixels.mean(lambda term: soft_power(term.ce, exponent), self._frequency_weights(pixels))
+        return self.weight * region + (1 - self.weight) * entropy
+
+    def _log_dice(self, pixels: Pixels) -> Any:
+        """Return -ln DSC_c, (B, K), from the distance where that is small and from the index where that is small."""
+        distance, index = self.distances(pixels, 0.5, 0.5), self.indices(pixels, 0.5, 0.5)
+        near = -ops.log1p(-ops.minimum(distance, 0.5))
+        return ops.where(distance < 0.5, near, -ops.log(ops.maximum(index, SMALLEST_INDEX)))
+
+    def _frequency_weights(self, pixels: Pixels) -> Sequence[Any]:
+        """Return l_c per class: a number, or one value per sample, (B, 1, ..., 1)."""
+        weights = self.weights(pixels.classes)
+        if self.class_weights is not None:
+            return weights
+        shape = (-1,) + (1,) * pixels.rank
+        volumes = [pixels.volumes[:, c] for c in range(pixels.classes)]
+        roots = [ops.sqrt(ops.divide_no_nan(pixels.count, volume)) for volume in volumes]
+        return [weight * ops.reshape(root, shape) for weight, root in zip(weights, roots, strict=True)]

@@ -1,9 +1,10 @@
-"""Losses on regions: Dice, Jaccard, Tversky.
+"""Losses on regions: Dice, Jaccard, Tversky and what follows from them.
 
 All are made of the distance D = (beta FN + alpha FP) / (TP + beta FN + alpha FP + s) of each class, one minus the
 Tversky index, computed without the subtraction so that small distances keep their digits.
 """
 
+import math
 from typing import Annotated, Any, Literal
 
 import keras
@@ -16,6 +17,8 @@ from rareseg.losses._pixels import Pixels
 SMALLEST_DENOMINATOR = 1e-30
 # Below this a root is replaced by its chord, which has a finite slope at 0.
 SMALLEST_ROOT = 1e-7
+# Below this ln cosh is computed by its series.
+SMALLEST_LOG_COSH = 1e-2
 
 
 class RegionLoss(ClassLoss):
@@ -42,9 +45,12 @@ class RegionLoss(ClassLoss):
         """Return D_c, (B, K): one minus the Tversky index with false positives at alpha, negatives at beta."""
         tp, fn, fp = counts(pixels)
         cost = beta * fn + alpha * fp
-        whole = tp + cost + self.smooth
-        solved = whole < SMALLEST_DENOMINATOR
-        return ops.where(solved, 0.0, cost / ops.where(solved, 1.0, whole))
+        return share(cost, tp + cost + self.smooth, 0.0)
+
+    def indices(self, pixels: Pixels, alpha: float, beta: float) -> Any:
+        """Return the Tversky index T_c, (B, K), computed without the distance."""
+        tp, fn, fp = counts(pixels)
+        return share(tp + self.smooth, tp + beta * fn + alpha * fp + self.smooth, 1.0)
 
     def class_mean(self, distances: Any, pixels: Pixels) -> Any:
         """Average (B, K) over the classes with their weights; 0 if none is left."""
@@ -61,6 +67,12 @@ def counts(pixels: Pixels) -> tuple[Any, Any, Any]:
     tp = ops.sum(matrix * diagonal, axis=-1)
     errors = matrix * (1 - diagonal)
     return tuple(count[:, :-1] for count in (tp, ops.sum(errors, axis=-1), ops.sum(errors, axis=-2)))
+
+
+def share(part: Any, whole: Any, otherwise: float) -> Any:
+    """Return part / whole, or ``otherwise`` where the whole is 0."""
+    nothing = whole < SMALLEST_DENOMINATOR
+    return ops.where(nothing, otherwise, part / ops.where(nothing, 1.0, whole))
 
 
 def soft_power(x: Any, exponent: float) -> Any:
@@ -131,6 +143,108 @@ class Tversky(RegionLoss):
 
     def value(self, pixels: Pixels) -> Any:
         """Return the loss of each sample."""
+        return self.class_mean(self.distances(pixels, *self.prices()), pixels)
+
+    def prices(self) -> tuple[float, float]:
+        """Return the weights of false positives and of false negatives."""
         alpha = 1 - self.delta if self.alpha is None else self.alpha
         beta = self.delta if self.beta is None else self.beta
-        return self.class_mean(self.distances(pixels, alpha, beta), pixels)
+        return alpha, beta
+
+
+@keras.saving.register_keras_serializable(package="rareseg")
+class FocalTversky(Tversky):
+    """Class mean of D_c^gamma with D_c the Tversky distance of each class; gamma below 1 favours what is hard.
+
+    Source: Abraham and Khan 2019, arXiv 1810.07842; Yeung et al. 2022, equations (12) and (13). The papers write the
+    exponent 1 / gamma with gamma = 4/3, both released codes take the exponent itself, 0.75, and so does this.
+
+    Args:
+        gamma: The exponent; 1 is Tversky.
+    """
+
+    def __init__(self, *, gamma: Annotated[float, "[0, inf)"] = 0.75, **shared: Any) -> None:
+        self.gamma = gamma
+        super().__init__(**shared)
+
+    def value(self, pixels: Pixels) -> Any:
+        """Return the loss of each sample."""
+        return focal_tversky(self, pixels, *self.prices(), self.gamma)
+
+
+def focal_tversky(loss: RegionLoss, pixels: Pixels, alpha: float, beta: float, gamma: float) -> Any:
+    """Return the class mean of Tversky distances to the power gamma, with the settings of ``loss``."""
+    return loss.class_mean(soft_power(loss.distances(pixels, alpha, beta), gamma), pixels)
+
+
+@keras.saving.register_keras_serializable(package="rareseg")
+class AsymmetricSimilarity(RegionLoss):
+    """One minus the F-beta score, averaged over classes: Tversky with delta = beta^2 / (1 + beta^2).
+
+    Source: Hashemi et al. 2018, arXiv 1803.11078, equation (2).
+
+    Args:
+        beta: How many times more a false negative costs than a false positive, squared; 1 is Dice.
+    """
+
+    def __init__(self, *, beta: Annotated[float, "[0, inf)"] = 1.5, **shared: Any) -> None:
+        self.beta = beta
+        super().__init__(**shared)
+
+    def value(self, pixels: Pixels) -> Any:
+        """Return the loss of each sample."""
+        delta = self.beta**2 / (1 + self.beta**2)
+        return self.class_mean(self.distances(pixels, 1 - delta, delta), pixels)
+
+
+@keras.saving.register_keras_serializable(package="rareseg")
+class LogCoshDice(RegionLoss):
+    """ln cosh of the Dice loss: its square over two near 0, smooth everywhere.
+
+    Source: Jadon 2020, arXiv 2006.14822, section 3.
+    """
+
+    def value(self, pixels: Pixels) -> Any:
+        """Return the loss of each sample."""
+        x = dice(self, pixels)
+        series = x**2 / 2 - x**4 / 12  # x + ln(1 + exp(-2x)) - ln 2 cancels where x is small
+        return ops.where(x < SMALLEST_LOG_COSH, series, x + ops.log1p(ops.exp(-2 * x)) - math.log(2))
+
+
+@keras.saving.register_keras_serializable(package="rareseg")
+class GeneralisedDice(RegionLoss):
+    """One Dice for all classes together, each weighted by w_c = v_c (smallest volume / its volume)^volume_power.
+
+    sum_c w_c (FN + FP) / (sum_c w_c (2 TP + FN + FP) + s). An absent class has the largest weight, v_c, or none with
+    absent = "skip".
+
+    Source: Sudre et al. 2017, arXiv 1707.03237, equation for GDL, whose weights are 1 / V^2; the common factor
+    changes nothing but the meaning of ``smooth``, which would else drown large organs.
+
+    Args:
+        volume_power: How much small classes are favoured; 0: not at all.
+    """
+
+    def __init__(self, *, volume_power: Annotated[float, "[0, inf)"] = 2.0, **shared: Any) -> None:
+        self.volume_power = volume_power
+        super().__init__(**shared)
+
+    def value(self, pixels: Pixels) -> Any:
+        """Return the loss of each sample."""
+        tp, fn, fp = counts(pixels)
+        weights, any_present = self._volume_weights(pixels, tp.dtype)
+        errors = ops.sum(weights * (fn + fp), axis=-1)
+        loss = share(errors, 2 * ops.sum(weights * tp, axis=-1) + errors + self.smooth, 0.0)
+        return ops.where(any_present, loss, 0.0)
+
+    def _volume_weights(self, pixels: Pixels, dtype: Any) -> tuple[Any, Any]:
+        """Return w_c, (B, K), and whether any class that counts is present, (B,)."""
+        weights = ops.convert_to_tensor([self.weights(pixels.classes)], dtype=dtype)
+        volumes = pixels.volumes[:, :-1]
+        present = volumes > 0
+        counted = ops.logical_and(present, weights > 0)
+        smallest = ops.min(ops.where(counted, volumes, math.inf), axis=-1, keepdims=True)
+        ratio = ops.where(counted, smallest / ops.where(counted, volumes, 1.0), 1.0)
+        if self.absent == "skip":
+            weights = ops.where(present, weights, 0.0)
+        return weights * ratio**self.volume_power, ops.any(counted, axis=-1)

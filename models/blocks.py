@@ -4,6 +4,7 @@ Tensors (B, *space, C) come in and go out. Layer names are part of the interface
 are derived from them, so a changed name is a changed network.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -149,12 +150,23 @@ class Blocks:
         return layers.Multiply(name=f"{name}_scale")([x, gate])
 
     def head(
-        self, x: keras.KerasTensor, classes: int, *, name: str, output: Output = "probabilities"
+        self,
+        x: keras.KerasTensor,
+        classes: int,
+        *,
+        name: str,
+        output: Output = "probabilities",
+        prior: float | None = None,
     ) -> keras.KerasTensor:
-        """Turn features into classes, float32 under every dtype policy; one class means a sigmoid, more a softmax."""
+        """Turn features into classes, float32 under every dtype policy; one class means a sigmoid, more a softmax.
+
+        With ``prior`` the biases alone give that probability of foreground, evenly over its classes.
+        Source of ``prior``: Lin et al. 2017, arXiv 1708.02002, section 3.3.
+        """
         # For logits the activation stays as a linear layer, so that names, and with them seeds, do not change.
         activation = "linear" if output == "logits" else "sigmoid" if classes == 1 else "softmax"
-        x = self.conv(x, classes, 1, dtype="float32", name=f"{name}_logits")
+        bias = keras.initializers.Constant(0.0 if prior is None else _log_odds(prior, classes))
+        x = self.conv(x, classes, 1, dtype="float32", bias_initializer=bias, name=f"{name}_logits")
         return layers.Activation(activation, dtype="float32", name=name)(x)
 
     def _layer(self, kind: str, suffix: str = "") -> Any:
@@ -166,3 +178,10 @@ class Blocks:
     def _dense(self, x: keras.KerasTensor, units: int, activation: str, *, name: str) -> keras.KerasTensor:
         kernel = self._kernel(name)
         return layers.Dense(units, activation=activation, use_bias=False, kernel_initializer=kernel, name=name)(x)
+
+
+def _log_odds(prior: float, classes: int) -> list[float]:
+    """Return one logit per channel: of a foreground share, against the background's, which is 0."""
+    foreground = max(1, classes - 1)
+    odds = math.log(prior / foreground / (1 - prior))
+    return [odds] if classes == 1 else [0.0] + [odds] * foreground

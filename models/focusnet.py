@@ -36,6 +36,7 @@ def network(
     momentum: Annotated[float, "[0, 1)"] = 0.99,
     decay: Annotated[float, "[0, inf)"] = 0.0,
     stem_decay: Annotated[float, "[0, inf)"] = 0.0,
+    prior: Annotated[float | None, "(0, 1)"] = None,
     output: Output = "probabilities",
     seed: int = 0,
 ) -> keras.KerasTensor:
@@ -51,6 +52,7 @@ def network(
         momentum: That of batch normalisation.
         decay: L2 factor on the kernels of residual blocks and the second stem; 0.0001 in the release.
         stem_decay: L2 factor on the first stem; 0.0005 in the release.
+        prior: Share of foreground that the biases of the output start from; None starts them at 0, as released.
         output: Whether the output is activated.
         seed: Seed of weights and dropout.
 
@@ -67,7 +69,7 @@ def network(
     x = _tail(blocks, x, stem, width)
     if side_outputs:
         x = _fusion(blocks, x, features, width, classes)
-    return blocks.head(x, classes, output=output, name="output")
+    return blocks.head(x, classes, output=output, prior=prior, name="output")
 
 
 def _gating_branch(blocks: Blocks, x: keras.KerasTensor, width: int, dropout: float) -> dict[int, keras.KerasTensor]:

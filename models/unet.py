@@ -52,6 +52,7 @@ def network(
     dropout: Annotated[float, "[0, 1)"] = 0.5,
     initialiser: Kind = "he_normal",
     decay: Annotated[float, "[0, inf)"] = 0.0,
+    prior: Annotated[float | None, "(0, 1)"] = None,
     output: Output = "probabilities",
     seed: int = 0,
 ) -> keras.KerasTensor:
@@ -71,6 +72,7 @@ def network(
         dropout: Rate after the deepest encoder pair and after the bottom pair.
         initialiser: How kernels are drawn.
         decay: L2 factor on the kernels of pairs and strided convolutions.
+        prior: Share of foreground that the biases of the output start from; None starts them at 0, as released.
         output: Whether the output is activated.
         seed: Seed of weights and dropout.
 
@@ -90,7 +92,7 @@ def network(
     x = blocks.pair(x, filters * 2**depth, name="mid")
     x = blocks.dropout(x, dropout, name="mid_drop")
     x = _decoder(blocks, x, skips, filters, upsampling, skip_order)
-    return blocks.head(x, classes, output=output, name="output")
+    return blocks.head(x, classes, output=output, prior=prior, name="output")
 
 
 def _encoder(

@@ -47,6 +47,11 @@ class Patch:
         return self.source.part
 
     @property
+    def info(self) -> Mapping[str, Any]:
+        """The facts of the source."""
+        return self.source.info
+
+    @property
     def files(self) -> tuple[Path, ...]:
         """The files of the source."""
         return self.source.files

@@ -18,7 +18,7 @@ from rareseg.datasets import DataError
 from rareseg.pipeline import cache, resize
 from rareseg.pipeline.settings import Settings
 
-FORMAT = 1  # of stored cases; raise it when the steps below give other numbers
+FORMAT = 2  # of stored cases; raise it when the steps below give other numbers
 CASE_FACTS = ("id", "group", "part", "spacing", "affine", "files")
 TINY = 1e-6  # keeps constant images finite; MIScnn adds it above and below the fraction too
 
@@ -29,6 +29,7 @@ class Prepared:
 
     Args:
         id: As in the case, and so are ``group``, ``part``, ``spacing``, ``affine`` and ``files``.
+        info: Facts of the case, and its ``kind`` where the data set has several.
         arrays: ``image``, ``label`` and, where there is one, ``mask``: arrays, or the files that hold them.
         shape: Pixels per axis.
         channels: Channels of the image.
@@ -42,6 +43,7 @@ class Prepared:
     spacing: tuple[float, ...] | None
     affine: np.ndarray | None
     files: tuple[Path, ...]
+    info: Mapping[str, Any]
     arrays: Mapping[str, np.ndarray | Path]
     shape: tuple[int, ...]
     channels: int
@@ -199,6 +201,7 @@ def _compute(case: Any, settings: Settings) -> tuple[dict[str, np.ndarray], dict
         "shape": shape,
         "channels": resized.shape[-1],
         "original_shape": label.shape,
+        "kind": case.kind(image),
         "digest": _digest(arrays),
     }
 
@@ -250,6 +253,7 @@ def _cache_faults(folder: Path) -> Iterator[None]:
 def _prepared(case: Any, arrays: Mapping[str, Any], facts: Mapping[str, Any]) -> Prepared:
     return Prepared(
         **{name: getattr(case, name) for name in CASE_FACTS},
+        info={**case.info, **({"kind": facts["kind"]} if facts["kind"] else {})},
         arrays=arrays,
         shape=tuple(facts["shape"]),
         channels=facts["channels"],

@@ -83,8 +83,30 @@ def test_an_entry_of_info_may_group():
     cases = [Item(str(k), str(k), info={"site": k % 4}) for k in range(20)]
     parts = split(cases, {"group_by": "site", "fractions": [0.75, 0, 0.25]})
     assert len({case.info["site"] for case in parts["test"]}) == 1
-    with pytest.raises(ValueError, match="has no scanner"):
-        split(cases, {"group_by": "scanner"})
+
+
+@pytest.mark.parametrize("key", ["group_by", "stratify_by"])
+@pytest.mark.parametrize(("info", "has"), [({"site": 1, "day": 2}, "site, day"), ({}, "none")])
+def test_a_fact_that_a_case_lacks_is_refused(key, info, has):
+    with pytest.raises(
+        DataError, match=rf"split\.{key} must be .* fact of every case, got scanner; the facts of 0: {has}$"
+    ):
+        split([Item("0", "0", info=info)] * 9, {key: "scanner"})
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_stratified_parts_hold_every_stratum_in_proportion(seed):
+    cases = [Item(f"{k:03d}", str(k // 2), info={"sort": "abc"[(k > 107) + (k > 131)]}) for k in range(136)]
+    config = {"stratify_by": "sort", "group_by": "image", "fractions": [0.5, 0.25, 0.25], "seed": seed}
+    parts = split(cases, config)
+    assert sizes(parts) == [68, 34, 34]
+    for part, share in zip(parts.values(), [0.5, 0.25, 0.25], strict=True):
+        for stratum, count in (("a", 108), ("b", 24), ("c", 4)):
+            held = sum(case.info["sort"] == stratum for case in part)
+            assert abs(held - share * count) <= 2, (stratum, held)
+    assert ids(parts) != ids(split(cases, {**config, "seed": seed + 1}))
+    folds = [split(cases, {**config, "kind": "folds", "folds": 4, "fold": k})["test"] for k in range(4)]
+    assert {sum(case.info["sort"] == "b" for case in fold) for fold in folds} == {6}
 
 
 def test_official_halves_and_the_last_of_training_validate():

@@ -99,6 +99,20 @@ def test_a_loss_that_is_not_finite_stops_the_run_within_the_step_and_names_the_c
     assert not (tmp_path / "model.weights.h5").exists()
 
 
+def test_weight_decay_acts_on_the_weights_and_not_on_the_reported_loss(shared):
+    images, labels = Batches()[0]
+    decayed = Session({**NETWORK, "decay": 0.01}, 0, (16, 16, 3), TRAINING["optimiser"], LOSSES)
+    losses, sizes = [], []
+    for one in (shared, decayed):
+        one.reset(LOSSES[0])
+        losses += [one.step(images, labels, 0.003)[0]]
+        for _ in range(5):
+            one.step(images, labels, 0.003)
+        sizes += [sum(float(np.square(layer.kernel).sum()) for layer in one.network.layers if "conv" in layer.name)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+    assert sizes[1] < 0.99 * sizes[0]
+
+
 def test_the_cosine_schedule_falls_from_the_first_rate_to_zero():
     rates = [learning_rate(TRAINING, step, 10) for step in range(11)]
     assert rates[0] == 0.003

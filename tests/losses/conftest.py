@@ -4,6 +4,19 @@ import keras
 import numpy as np
 import pytest
 
+from rareseg import losses
+
+
+def as_truth(loss, y_true, y_pred):
+    """Return labels in the form that a loss takes: distance maps for `boundary`, behind the labels if it has a base."""
+    if not hasattr(loss, "base") or "boundary" not in loss.name:
+        return y_true
+    classes = max(y_pred.shape[-1], 2)
+    one_hot = y_true.ndim == y_pred.ndim and y_true.shape[-1] > 1
+    label = y_true.argmax(-1) if one_hot else y_true.reshape(y_pred.shape[:-1])
+    maps = losses.signed_distance(label, classes)
+    return maps if loss.base is None else np.concatenate([label[..., None], maps], axis=-1).astype("float32")
+
 
 def differentiate_with_tensorflow(loss, y_true, y_pred, weight):
     import tensorflow as tf
@@ -32,7 +45,19 @@ def differentiate():
     """Return f(loss, y_true, y_pred, weight=None): values (B,) and the gradient of their mean; reduction is None."""
     ways = {"tensorflow": differentiate_with_tensorflow, "jax": differentiate_with_jax}
     way = ways[keras.backend.backend()]
-    return lambda loss, y_true, y_pred, weight=None: way(loss, y_true, y_pred, weight)
+    return lambda loss, y_true, y_pred, weight=None: way(loss, as_truth(loss, y_true, y_pred), y_pred, weight)
+
+
+@pytest.fixture(scope="session")
+def values():
+    """Return f(loss, y_true, y_pred, pixel_weight=None, **arguments): one value per sample, for a loss or the name of one."""
+
+    def values(loss, y_true, y_pred, pixel_weight=None, /, **arguments):
+        if not isinstance(loss, keras.losses.Loss):
+            loss = losses.get(loss, **{"from_logits": True, "reduction": None, **arguments})
+        return keras.ops.convert_to_numpy(loss(as_truth(loss, y_true, y_pred), y_pred, pixel_weight))
+
+    return values
 
 
 @pytest.fixture(scope="session")

@@ -24,19 +24,19 @@ def describe(case):
 
 
 @pytest.mark.parametrize("case", listed(GOLDEN["cases"]), ids=describe)
-def test_values_and_gradients(case, differentiate):
+def test_values_and_gradients(case, values, differentiate):
     given = GOLDEN["inputs"][case["input"]]
     loss = losses.get(case["loss"], reduction=None, **case["arguments"])
     weight = np.asarray(given["pixel_weight"], "float32") if "pixel_weight" in given else None
     inputs = np.asarray(given["y_true"]), np.asarray(given["y_pred"], "float32"), weight
     if "gradient_of_mean" not in case:
-        values = keras.ops.convert_to_numpy(loss(*inputs))
+        found = values(loss, *inputs)
     else:
-        values, gradient = differentiate(loss, *inputs)
+        found, gradient = differentiate(loss, *inputs)
         expected = np.asarray(case["gradient_of_mean"])
         tolerance = case["gradient_rtol_of_max"] * np.abs(expected).max() + 1e-7
         np.testing.assert_allclose(gradient.ravel(), expected, rtol=0, atol=tolerance)
-    np.testing.assert_allclose(values, case["value"], rtol=case["rtol"], atol=case["atol"])
+    np.testing.assert_allclose(found, case["value"], rtol=case["rtol"], atol=case["atol"])
 
 
 def pseudo_random(seed, count):
@@ -66,15 +66,22 @@ def follow(recipe):
 
 
 @pytest.mark.parametrize("recipe", GOLDEN["big"], ids=lambda recipe: "x".join(map(str, recipe["shape"])))
-def test_values_of_larger_inputs(recipe):
+def test_values_of_larger_inputs(recipe, values):
     label, logits = follow(recipe)
     assert np.bincount(label.ravel()).tolist() == recipe["label_count"]
     np.testing.assert_allclose(logits.sum(), recipe["logit_sum"], rtol=1e-9)
     np.testing.assert_allclose(logits.ravel()[:4], recipe["first_logits"], rtol=1e-9)
     for case in listed(recipe["cases"]):
-        values = losses.get(case["loss"], reduction=None, **case["arguments"])(label, logits.astype("float32"))
-        values = keras.ops.convert_to_numpy(values)
-        np.testing.assert_allclose(values, case["value"], rtol=case["rtol"], atol=case["atol"], err_msg=case["loss"])
+        loss = losses.get(case["loss"], reduction=None, **case["arguments"])
+        found = values(loss, label, logits.astype("float32"))
+        np.testing.assert_allclose(found, case["value"], rtol=case["rtol"], atol=case["atol"], err_msg=case["loss"])
+
+
+@pytest.mark.parametrize("given", GOLDEN["signed_distance"], ids=lambda given: f"spacing {given['spacing']}")
+def test_signed_distances(given):
+    maps = losses.signed_distance(np.asarray(given["labels"]), given["classes"], given["spacing"])
+    assert maps.dtype == np.float32
+    np.testing.assert_allclose(maps, given["value"], rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="TensorFlow is the backend")

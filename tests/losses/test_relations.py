@@ -8,12 +8,6 @@ import pytest
 
 from rareseg import losses
 
-
-def values(loss, y_true, y_pred, **arguments):
-    loss = losses.get(loss, **{"from_logits": True, "reduction": None, **arguments})
-    return keras.ops.convert_to_numpy(loss(y_true, y_pred))
-
-
 BY_HAND = [  # truth, foreground probability, loss, arguments, value (foreground alone, smooth 0)
     pytest.param([1, 1, 0, 0], [1, 0, 0, 0], "tversky", {"delta": 0.7}, 7 / 17, id="tversky: one missed"),
     pytest.param([1, 1, 0, 0], [1, 1, 1, 0], "tversky", {"delta": 0.7}, 3 / 23, id="tversky: one too many"),
@@ -27,7 +21,7 @@ BY_HAND = [  # truth, foreground probability, loss, arguments, value (foreground
 
 
 @pytest.mark.parametrize(("truth", "probability", "loss", "arguments", "expected"), BY_HAND)
-def test_values_by_hand(truth, probability, loss, arguments, expected):
+def test_values_by_hand(truth, probability, loss, arguments, expected, values):
     y_true = np.reshape(truth, (1, 2, 2)).astype("uint8")
     foreground = np.reshape(probability, (1, 2, 2, 1)).astype("float32")
     arguments = {"smooth": 0, "include_background": False, "from_logits": False, **arguments}
@@ -51,13 +45,13 @@ SAME = [  # two ways to say the same; value, factor on the second
 
 
 @pytest.mark.parametrize(("one", "other", "factor"), SAME, ids=str)
-def test_losses_that_coincide(one, other, factor, draw):
+def test_losses_that_coincide(one, other, factor, draw, values):
     label, logits = draw(3)
     expected = factor * values(other[0], label, logits, **other[1])
     np.testing.assert_allclose(values(one[0], label, logits, **one[1]), expected, rtol=2e-6)
 
 
-def test_cross_entropy_is_that_of_keras(draw):
+def test_cross_entropy_is_that_of_keras(draw, values):
     label, logits = draw(3)
     pixels = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=None)(label, logits)
     expected = keras.ops.convert_to_numpy(pixels).mean(axis=(1, 2))
@@ -86,13 +80,13 @@ PRICES = [  # loss, what costs more: missed foreground ("fn") or invented ("fp")
 
 
 @pytest.mark.parametrize(("loss", "arguments", "dearer"), PRICES, ids=str)
-def test_the_dearer_error(loss, arguments, dearer, logits_of):
+def test_the_dearer_error(loss, arguments, dearer, logits_of, values):
     invented = values(loss, *errors(20, 0, logits_of), **arguments)
     missed = values(loss, *errors(0, 20, logits_of), **arguments)
     assert (missed > invented) == (dearer == "fn")
 
 
-def test_combo_never_rewards_foreground_in_an_empty_image():
+def test_combo_never_rewards_foreground_in_an_empty_image(values):
     label = np.zeros((1, 8, 8), int)
     costs = [values("combo", label, np.full((1, 8, 8, 1), z, "float32"))[0] for z in (-5, 0, 5)]
     assert costs[0] < costs[1] < costs[2]
@@ -107,7 +101,7 @@ def test_one_channel_learns_from_an_empty_mask(differentiate):
     np.testing.assert_allclose(nothing, 0, atol=1e-7)
 
 
-def test_adaptive_log_by_hand(draw, logits_of):
+def test_adaptive_log_by_hand(draw, logits_of, values):
     label, logits = draw(2)
     x = values("dice", label, logits)
     constant = 0.1 - 10 * math.log(1 + 0.1 / 0.5)
@@ -119,7 +113,7 @@ def test_adaptive_log_by_hand(draw, logits_of):
     np.testing.assert_allclose(values("adaptive_log", label, good), 10 * np.log(1 + x / 0.5), rtol=1e-5)
 
 
-def test_adaptive_log_takes_its_base_in_three_forms(draw):
+def test_adaptive_log_takes_its_base_in_three_forms(draw, values):
     label, logits = draw(2)
     mapping = {"name": "tversky", "delta": 0.5, "smooth": 0.5}
     expected = values("adaptive_log", label, logits, base=mapping)
@@ -128,7 +122,7 @@ def test_adaptive_log_takes_its_base_in_three_forms(draw):
     assert not np.allclose(values("adaptive_log", label, logits, base="jaccard"), expected)
 
 
-def test_adaptive_log_of_a_pooled_dice_is_one_number(draw):
+def test_adaptive_log_of_a_pooled_dice_is_one_number(draw, values):
     label, logits = draw(1)
     pooled = values("adaptive_log", label, logits, pool="batch")
     assert pooled[0] == pooled[1] != values("adaptive_log", label, logits)[0]

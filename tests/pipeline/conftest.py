@@ -1,7 +1,9 @@
 """Small cases made of arrays, for tests that need no files of a real data set."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,10 +21,16 @@ class ArrayCase:
     part: str = ""
     spacing: tuple[float, ...] | None = None
     affine: np.ndarray | None = None
+    info: Mapping[str, Any] = field(default_factory=dict)
+    sort: str = ""
 
     @property
     def group(self):
         return f"group of {self.id}"
+
+    def kind(self, image):
+        assert image is self.image
+        return self.sort
 
     def read_image(self):
         return self.image

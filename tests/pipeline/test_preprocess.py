@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rareseg.datasets import DataError
-from rareseg.pipeline import Settings, cache, prepare, prepare_all
+from rareseg.pipeline import Settings, cache, draw_patches, prepare, prepare_all
 from rareseg.pipeline.preprocess import scale, to_original
 
 PLAIN = {"scaling": "none"}
@@ -27,6 +27,17 @@ def test_prepared_cases_keep_what_the_case_says(make_case):
     assert (prepared.id, prepared.group, prepared.part) == ("a", "group of a", "training")
     assert (prepared.shape, prepared.channels, prepared.original_shape) == ((12, 10), 3, (12, 10))
     assert prepare(prepared, {}) is prepared
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["computed", "from the cache"])
+def test_facts_travel_with_the_case_and_its_patches(make_case, again):
+    case = make_case(info={"objects": 3}, sort="grey")
+    for _ in range(1 + again):
+        prepared = prepare(case, PLAIN)
+    assert prepared.info == {"objects": 3, "kind": "grey"}
+    (patch,) = draw_patches([prepared], {"patch": [4, 4], "patches": {"count": 1}, "analysis": "patches"}, 0)
+    assert patch.info == prepared.info
+    assert prepare(make_case("b"), PLAIN).info == {}
 
 
 def test_size_is_that_of_the_network_and_the_original_is_remembered(make_case):
