@@ -50,7 +50,7 @@ def differentiate():
 
 @pytest.fixture(scope="session")
 def values():
-    """Return f(loss, y_true, y_pred, pixel_weight=None, **arguments): one value per sample, for a loss or the name of one."""
+    """Return f(loss or name, y_true, y_pred, pixel_weight=None, **arguments): one value per sample, (B,)."""
 
     def values(loss, y_true, y_pred, pixel_weight=None, /, **arguments):
         if not isinstance(loss, keras.losses.Loss):
