@@ -12,6 +12,9 @@ from keras import ops
 
 from rareseg.losses._prediction import Margin, Prediction, View
 
+# Below this a denominator counts as 0: its reciprocal would not fit into float32.
+SMALLEST_DENOMINATOR = 1e-30
+
 
 @dataclass
 class Truth:
@@ -100,7 +103,7 @@ class Pixels:
     def sum(self, plane: Any) -> Any:
         """Sum a plane (B, *space) over its pixels: (B,), or (1,) if the batch is pooled."""
         total = ops.sum(plane, axis=tuple(range(1, len(plane.shape))))
-        return total if self.pool == "sample" else ops.sum(total, keepdims=True)
+        return total if self.pool == "sample" else ops.sum(total, axis=0, keepdims=True)
 
     @cached_property
     def count(self) -> Any:
@@ -175,4 +178,10 @@ class Pixels:
 
     def mean(self, formula: Callable[[Term], Any], weights: Sequence[float]) -> Any:
         """Return the mean over pixels of sum_c weights_c y_c formula_c; 0 if no pixel counts."""
-        return ops.divide_no_nan(self.sum(self.plane(formula, weights)), self.count)
+        return share(self.sum(self.plane(formula, weights)), self.count, 0.0)
+
+
+def share(part: Any, whole: Any, otherwise: float) -> Any:
+    """Return part / whole, or ``otherwise`` where the whole is 0; on every backend in the type of both."""
+    nothing = whole < SMALLEST_DENOMINATOR
+    return ops.where(nothing, otherwise, part / ops.where(nothing, 1.0, whole))

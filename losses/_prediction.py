@@ -107,28 +107,14 @@ class Softmax:
         # Softmax does not change with a constant added to all logits, so no gradient flows through the largest.
         largest = ops.stop_gradient(largest)
         self.lead = [ops.maximum(plane - largest, -LARGEST_MARGIN) for plane in logits]
-        self.log_total = log_sum_exp(*self.lead)
-        self.probabilities = [ops.exp(plane - self.log_total) for plane in self.lead]
+        exponentials = [ops.exp(plane) for plane in self.lead]
+        total = sum(exponentials[1:], exponentials[0])
+        self.log_total = ops.log(total)
+        self.probabilities = [plane / total for plane in exponentials]
 
     def view(self, pick: Pick) -> View:
         """Return the view of the class that ``pick`` chooses."""
         return SoftmaxView(self, pick)
-
-
-@ops.custom_gradient
-def log_sum_exp(*planes: Any) -> Any:
-    """Return log of the sum of exp over planes that are 0 at most, 0 for one of them.
-
-    Its gradient is written out (the softmax), which saves a quarter of the memory of a training step under jit.
-    """
-    exponentials = [ops.exp(plane) for plane in planes]
-    value = ops.log(sum(exponentials[1:], exponentials[0]))
-
-    def gradient(*received: Any, upstream: Any = None) -> tuple[Any, ...]:
-        upstream = received[0] if upstream is None else upstream  # PyTorch passes it by name
-        return tuple(upstream * ops.exp(plane - value) for plane in planes)
-
-    return value, gradient
 
 
 class SoftmaxView:

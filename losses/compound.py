@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import keras
 from keras import ops
 
-from rareseg.losses._pixels import Pixels
+from rareseg.losses._pixels import Pixels, share
 from rareseg.losses.entropy import balanced, cross_entropy, focal, topk
 from rareseg.losses.overlap import RegionLoss, dice, focal_tversky, soft_power
 
@@ -237,5 +237,5 @@ class ExponentialLog(RegionLoss):
             return weights
         shape = (-1,) + (1,) * pixels.rank
         volumes = [pixels.volumes[:, c] for c in range(pixels.classes)]
-        roots = [ops.sqrt(ops.divide_no_nan(pixels.count, volume)) for volume in volumes]
+        roots = [ops.sqrt(share(pixels.count, volume, 0.0)) for volume in volumes]
         return [weight * ops.reshape(root, shape) for weight, root in zip(weights, roots, strict=True)]

@@ -9,8 +9,7 @@ from keras import ops
 
 from rareseg.losses._base import Based, ClassLoss, SegmentationLoss
 from rareseg.losses._inputs import as_float, check_shapes, comparable, read_prediction, without_ignored
-from rareseg.losses._pixels import Pixels
-from rareseg.losses.overlap import share
+from rareseg.losses._pixels import Pixels, share
 
 
 def signed_distance(labels: np.ndarray, classes: int, spacing: Sequence[float] | None = None) -> np.ndarray:
@@ -113,7 +112,7 @@ class Boundary(Based, ClassLoss):
         counted = ops.ones_like(total) if pixel_weight is None else pixel_weight
         axes = tuple(range(0 if self.pool == "batch" else 1, len(total.shape)))
         sums = [ops.reshape(ops.sum(plane, axis=axes), (-1,)) for plane in (total * counted, counted)]
-        return ops.divide_no_nan(*sums) / sum(weights)
+        return share(*sums, 0.0) / sum(weights)
 
     def get_config(self) -> dict[str, Any]:
         """Return all arguments in plain JSON types, the weight as it stands."""
@@ -185,7 +184,7 @@ class WassersteinDice(SegmentationLoss):
         shares, weight = pixels.truth.shares, pixels.truth.weight
 
         def product(one: Any, other: Any) -> Any:
-            return one * other if weight is None else ops.divide_no_nan(one * other, weight)
+            return one * other if weight is None else share(one * other, weight, 0.0)
 
         costs = [_combined(row, pixels.prediction.probabilities) for row in apart]
         errors = sum((share * cost for share, cost in zip(shares, costs, strict=True)), ops.zeros_like(shares[0]))

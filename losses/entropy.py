@@ -98,7 +98,7 @@ def topk(pixels: Pixels, weights: Sequence[float], k: float) -> Any:
     planes = pixels.plane(cross_entropy, weights)
     rows = ops.reshape(planes, (1, -1) if pixels.pool == "batch" else (ops.shape(planes)[0], -1))
     kept = ops.broadcast_to(ops.maximum(_per_cent(pixels.number, k, rows.dtype), 1), ops.shape(rows)[:1])
-    return ops.divide_no_nan(ops.sum(rows * _largest(ops.stop_gradient(rows), kept), axis=-1), kept)
+    return ops.sum(rows * _largest(ops.stop_gradient(rows), kept), axis=-1) / kept
 
 
 def _per_cent(number: Any, k: float, dtype: Any) -> Any:

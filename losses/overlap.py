@@ -11,10 +11,8 @@ import keras
 from keras import ops
 
 from rareseg.losses._base import ClassLoss
-from rareseg.losses._pixels import Pixels
+from rareseg.losses._pixels import Pixels, share
 
-# Below this a denominator counts as 0: its reciprocal would not fit into float32.
-SMALLEST_DENOMINATOR = 1e-30
 # Below this a root is replaced by its chord, which has a finite slope at 0.
 SMALLEST_ROOT = 1e-7
 # Below this ln cosh is computed by its series.
@@ -57,7 +55,7 @@ class RegionLoss(ClassLoss):
         weights = ops.convert_to_tensor([self.weights(pixels.classes)], dtype=distances.dtype)
         if self.absent == "skip":
             weights = ops.where(pixels.volumes[:, :-1] > 0, weights, 0.0)
-        return ops.divide_no_nan(ops.sum(weights * distances, axis=-1), ops.sum(weights, axis=-1))
+        return share(ops.sum(weights * distances, axis=-1), ops.sum(weights, axis=-1), 0.0)
 
 
 def counts(pixels: Pixels) -> tuple[Any, Any, Any]:
@@ -67,12 +65,6 @@ def counts(pixels: Pixels) -> tuple[Any, Any, Any]:
     tp = ops.sum(matrix * diagonal, axis=-1)
     errors = matrix * (1 - diagonal)
     return tuple(count[:, :-1] for count in (tp, ops.sum(errors, axis=-1), ops.sum(errors, axis=-2)))
-
-
-def share(part: Any, whole: Any, otherwise: float) -> Any:
-    """Return part / whole, or ``otherwise`` where the whole is 0."""
-    nothing = whole < SMALLEST_DENOMINATOR
-    return ops.where(nothing, otherwise, part / ops.where(nothing, 1.0, whole))
 
 
 def soft_power(x: Any, exponent: float) -> Any:

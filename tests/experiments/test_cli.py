@@ -1,6 +1,7 @@
 """The command line as a user meets it: every call is a process of its own."""
 
 import json
+import os
 import random
 import shutil
 import signal
@@ -174,6 +175,20 @@ def test_a_folder_in_use_is_refused_and_its_holder_named(call, tmp_path, tiny):
         refused = call(*tiny, results=tmp_path / "results")
     assert refused.returncode == 2
     assert "is in use by process" in refused.stderr
+
+
+@pytest.mark.slow
+def test_on_jax_a_table_comes_out_and_nothing_imports_tensorflow(call, tiny, tmp_path):
+    found = tmp_path / "instead" / "tensorflow.py"
+    found.parent.mkdir()
+    found.write_text("raise RuntimeError('TensorFlow was imported')")
+    paths = os.pathsep.join([str(found.parent), os.environ.get("PYTHONPATH", "")])
+    done = call(*tiny, results=tmp_path / "results", env={"KERAS_BACKEND": "jax", "PYTHONPATH": paths})
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not done.stderr
+    logs = [path.read_text() for path in (tmp_path / "results" / "runs").glob("*/log.txt")]
+    assert len(logs) == 2
+    assert not any("TensorFlow" in log for log in logs)
 
 
 @pytest.mark.slow

@@ -18,34 +18,92 @@ def as_truth(loss, y_true, y_pred):
     return maps if loss.base is None else np.concatenate([label[..., None], maps], axis=-1).astype("float32")
 
 
-def differentiate_with_tensorflow(loss, y_true, y_pred, weight):
+def differentiate_with_tensorflow(loss, y_true, y_pred, weight, form):
     import tensorflow as tf
 
-    y_pred = tf.convert_to_tensor(y_pred)
-    with tf.GradientTape() as tape:
-        tape.watch(y_pred)
-        values = loss(y_true, y_pred, weight)
-        mean = tf.reduce_mean(values)
-    return values.numpy(), tape.gradient(mean, y_pred).numpy()
+    def step(y_true, y_pred, weight):
+        with tf.GradientTape() as tape:
+            tape.watch(y_pred)
+            values = loss(y_true, y_pred, weight)
+            mean = tf.reduce_mean(values)
+        return values, tape.gradient(mean, y_pred)
+
+    if form != "eager":
+        step = tf.function(step, autograph=False, jit_compile=form == "xla")
+    return step(tf.convert_to_tensor(y_true), tf.convert_to_tensor(y_pred), weight)
 
 
-def differentiate_with_jax(loss, y_true, y_pred, weight):
+def differentiate_with_jax(loss, y_true, y_pred, weight, form):
     import jax
 
     def mean(y_pred):
         values = loss(y_true, y_pred, weight)
         return values.mean(), values
 
-    (_, values), gradient = jax.jit(jax.value_and_grad(mean, has_aux=True))(jax.numpy.asarray(y_pred))
-    return np.asarray(values), np.asarray(gradient)
+    step = jax.value_and_grad(mean, has_aux=True)
+    (_, values), gradient = (step if form == "eager" else jax.jit(step))(jax.numpy.asarray(y_pred))
+    return values, gradient
+
+
+def differentiate_with_torch(loss, y_true, y_pred, weight, form):
+    import torch
+
+    evaluate = loss if form == "eager" else torch.compile(loss, backend="aot_eager")
+    y_pred = keras.ops.convert_to_tensor(y_pred).detach().requires_grad_()
+    values = evaluate(keras.ops.convert_to_tensor(y_true), y_pred, weight)
+    values.mean().backward()
+    return values.detach(), y_pred.grad
+
+
+@pytest.fixture(scope="session")
+def has_double():
+    """Return whether the backend can compute in float64: JAX must be asked for it at its start."""
+    if keras.backend.backend() != "jax":
+        return True
+    import jax
+
+    return jax.config.jax_enable_x64
+
+
+@pytest.fixture
+def double(has_double):
+    """Skip a test where there is no float64."""
+    if not has_double:
+        pytest.skip("JAX computes in float64 only if JAX_ENABLE_X64 is set")
+
+
+FORMS = {  # how a loss can be run; the first is meant where a test names none
+    "tensorflow": ("eager", "graph", "xla"),
+    "jax": ("jit", "eager"),
+    "torch": ("eager", "compiled"),
+}[keras.backend.backend()]
+
+
+@pytest.fixture(params=FORMS[:2])
+def form(request):
+    return request.param
 
 
 @pytest.fixture(scope="session")
 def differentiate():
-    """Return f(loss, y_true, y_pred, weight=None): values (B,) and the gradient of their mean; reduction is None."""
-    ways = {"tensorflow": differentiate_with_tensorflow, "jax": differentiate_with_jax}
+    """Return f(loss, y_true, y_pred, weight=None, form=None): values (B,) and the gradient of their mean, as arrays.
+
+    The loss has no reduction.
+    """
+    ways = {
+        "tensorflow": differentiate_with_tensorflow,
+        "jax": differentiate_with_jax,
+        "torch": differentiate_with_torch,
+    }
     way = ways[keras.backend.backend()]
-    return lambda loss, y_true, y_pred, weight=None: way(loss, as_truth(loss, y_true, y_pred), y_pred, weight)
+
+    def differentiate(loss, y_true, y_pred, weight=None, form=FORMS[0]):
+        return [
+            keras.ops.convert_to_numpy(found)
+            for found in way(loss, as_truth(loss, y_true, y_pred), y_pred, weight, form)
+        ]
+
+    return differentiate
 
 
 @pytest.fixture(scope="session")
@@ -58,6 +116,12 @@ def values():
         return keras.ops.convert_to_numpy(loss(as_truth(loss, y_true, y_pred), y_pred, pixel_weight))
 
     return values
+
+
+@pytest.fixture(scope="session")
+def truth():
+    """Return f(loss, y_true, y_pred): labels in the form that the loss takes."""
+    return as_truth
 
 
 @pytest.fixture(scope="session")

@@ -40,7 +40,25 @@ SAME = [  # two ways to say the same; value, factor on the second
     (("unified_focal", {"gamma": 0, "weight": 0}), ("tversky", {"delta": 0.6}), 1),
     (("unified_focal", {"gamma": 0}), ("unified_focal", {"gamma": 0, "asymmetric": False}), 1),
     (("unified_focal", {"asymmetric": False, "weight": 1}), ("focal", {"alpha": 0.6, "gamma": 0.5}), 1),
+    (("unified_focal", {"asymmetric": False, "weight": 0}), ("focal_tversky", {"delta": 0.6, "gamma": 0.5}), 1),
     (("focal", {"alpha": 0.25}), ("focal", {"alpha": [0.75, 0.25, 0.25]}), 1),
+    (("focal_tversky", {"gamma": 1}), ("tversky", {}), 1),
+    (("asymmetric_similarity", {"beta": 1}), ("dice", {}), 1),
+    (("asymmetric_similarity", {"beta": 2}), ("tversky", {"delta": 0.8}), 1),
+    (("hybrid_focal", {"weight": 0}), ("focal_tversky", {}), 1),
+    (("hybrid_focal", {"weight": 1}), ("focal", {}), 1),
+    (("dice_focal", {"weight": 0}), ("dice", {}), 1),
+    (("dice_topk", {"weight": 0}), ("dice", {}), 1),
+    (("topk", {"k": 100}), ("cross_entropy", {}), 1),
+    (("generalised_cross_entropy", {"q": 0}), ("cross_entropy", {}), 1),
+    (("generalised_cross_entropy", {"q": 1e-7}), ("cross_entropy", {}), 1),
+    (("exponential_log", {"weight": 0, "gamma": 1, "class_weights": [1, 1, 1]}), ("cross_entropy", {}), 1),
+    (("exponential_log", {"gamma": 0.3}), ("exponential_log", {"gamma": 0.3, "gamma_ce": 0.3}), 1),
+    (("boundary", {"base": "focal", "weight": 0}), ("focal", {}), 1),
+    (("generalised_dice", {"class_weights": [0, 1, 0]}), ("dice", {"class_weights": [0, 1, 0]}), 1),
+    (("wasserstein_dice", {"distances": [[0, 3, 3], [3, 0, 3], [3, 3, 0]]}), ("wasserstein_dice", {}), 1),
+    (("dice", {"class_weights": [2, 4, 6]}), ("dice", {"class_weights": [1, 2, 3]}), 1),
+    (("cross_entropy", {"class_weights": [2, 4, 6]}), ("cross_entropy", {"class_weights": [1, 2, 3]}), 2),
 ]
 
 
@@ -49,6 +67,72 @@ def test_losses_that_coincide(one, other, factor, draw, values):
     label, logits = draw(3)
     expected = factor * values(other[0], label, logits, **other[1])
     np.testing.assert_allclose(values(one[0], label, logits, **one[1]), expected, rtol=2e-6)
+
+
+def test_a_dice_loss_and_a_weighted_loss_add_up(draw, values):
+    label, logits = draw(3)
+    dice = values("dice", label, logits)
+    focal = values("focal", label, logits, gamma=1, alpha=0.25)
+    found = values("dice_focal", label, logits, gamma=1, alpha=0.25, weight=0.5)
+    np.testing.assert_allclose(found, dice + 0.5 * focal, rtol=1e-6)
+    topk = values("topk", label, logits, k=30)
+    np.testing.assert_allclose(values("dice_topk", label, logits, k=30, weight=2), dice + 2 * topk, rtol=1e-6)
+
+
+def test_log_cosh_dice_is_log_cosh_of_dice(draw, logits_of, values):
+    label, logits = draw(3)
+    for predicted in (logits, logits_of(label, 3, 2), logits_of(label, 3, 4), logits_of(label, 3, 8)):
+        x = values("dice", label, predicted).astype(float)
+        np.testing.assert_allclose(values("log_cosh_dice", label, predicted), np.log(np.cosh(x)), rtol=1e-5, atol=1e-7)
+
+
+def test_absolute_error_is_generalised_cross_entropy_with_q_one(draw, values):
+    label, logits = draw(3)
+    probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
+    expected = (1 - np.take_along_axis(probabilities, label[..., None].astype(int), -1)).mean(axis=(1, 2, 3))
+    np.testing.assert_allclose(values("generalised_cross_entropy", label, logits, q=1), expected, rtol=1e-5)
+
+
+def test_wasserstein_of_two_classes_is_dice_of_the_foreground(draw, values):
+    label, logits = draw(2)
+    expected = values("dice", label, logits, include_background=False, smooth=0)
+    np.testing.assert_allclose(values("wasserstein_dice", label, logits, smooth=0), expected, rtol=1e-5)
+
+
+def test_the_worst_pixels_alone_count(values):
+    label = np.zeros((1, 10), int)
+    logits = np.array([0, 1, 2, 3, 4, 5, 6, 7, 8, 9], "float32").reshape(1, 10, 1)
+    costs = np.log1p(np.exp(logits.ravel().astype(float)))
+    for k, expected in [(30, costs[7:].mean()), (1, costs[9]), (39, costs[7:].mean()), (100, costs.mean())]:
+        np.testing.assert_allclose(values("topk", label, logits, k=k), expected, rtol=1e-6)
+    weight = np.array([1, 1, 1, 1, 1, 1, 1, 1, 0, 0], "float32")[None]  # of the 8 that count, 25 per cent
+    np.testing.assert_allclose(values("topk", label, logits, weight, k=25), costs[6:8].mean(), rtol=1e-6)
+
+
+def test_small_organs_count_as_much_as_large_ones_in_generalised_dice(values):
+    label = np.zeros((1, 100), int)
+    label[0, :4] = 1
+    missed, invented = (np.where(label[..., None] == [0, 1], 20.0, -20.0) for _ in range(2))
+    missed[0, :4] = [20, -20]
+    invented[0, 4:8] = [-20, 20]
+    # by hand, with w_1 = 1 and w_0 = (4 / 96)^power: errors (FN + FP) of both classes are 4 each
+    for power in (0, 1, 2):
+        w = (4 / 96) ** power
+        for logits, tp in [(missed, (96, 0)), (invented, (92, 4))]:
+            expected = 4 * (w + 1) / (2 * (w * tp[0] + tp[1]) + 4 * (w + 1))
+            found = values("generalised_dice", label, logits.astype("float32"), volume_power=power, smooth=0)
+            np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_exponential_log_by_hand(values):
+    label = np.array([[0, 0, 0, 1]])
+    p = np.array([[0.2, 0.4, 0.6, 0.9]])  # of the foreground
+    dice = (2 * 0.9 + 1) / (0.9 + 0.1 + 0.9 + 1.2 + 1), (2 * 1.8 + 1) / (2 * 1.8 + 1.2 + 0.1 + 1)
+    region = np.mean([(-math.log(d)) ** 0.3 for d in dice])
+    rarity = math.sqrt(4 / 3), math.sqrt(4)
+    pixels = np.mean([rarity[0] * (-math.log(1 - q)) ** 0.3 for q in p[0, :3]] + [rarity[1] * (-math.log(0.9)) ** 0.3])
+    found = values("exponential_log", label, p[..., None].astype("float32"), from_logits=False)
+    np.testing.assert_allclose(found, 0.8 * region + 0.2 * pixels, rtol=1e-5)
 
 
 def test_cross_entropy_is_that_of_keras(draw, values):
@@ -76,6 +160,12 @@ PRICES = [  # loss, what costs more: missed foreground ("fn") or invented ("fp")
     ("combo", {"beta": 0.1, "alpha": 1}, "fp"),
     ("unified_focal", {"delta": 0.9, "weight": 1, "asymmetric": False}, "fn"),
     ("focal", {"alpha": 0.9}, "fn"),
+    ("asymmetric_similarity", {"include_background": False}, "fn"),
+    ("asymmetric_similarity", {"include_background": False, "beta": 0.5}, "fp"),
+    ("focal_tversky", {"include_background": False}, "fn"),
+    ("hybrid_focal", {"include_background": False}, "fn"),
+    ("dice_focal", {"alpha": 0.9, "weight": 3}, "fn"),
+    ("unified_focal", {"delta": 0.9, "weight": 0, "include_background": False}, "fn"),
 ]
 
 

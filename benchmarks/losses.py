@@ -1,0 +1,186 @@
+"""What a loss costs, forward and backward, as a ratio to Keras' cross entropy from logits.
+
+Time: CPU time of one thread, all losses and the cross entropy in one process, interleaved, medians. Memory: high-water
+mark of a process per loss, less the mark before its first step. ``--foreign FILE`` runs other losses beside ours: the
+file holds ``LOSSES``, a mapping of names to functions (one-hot labels, probabilities) -> loss.
+"""
+
+import argparse
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from record import Figure, arguments, finish
+
+SHAPES = {"2D": (4, 288, 384, 2), "2D, batch 16": (16, 288, 384, 2), "3D": (2, 80, 160, 160, 3)}
+PROMISED = ("dice", "focal", "combo", "unified_focal", "adaptive_log")
+MODES = {  # what may be asked for at most, with two classes and with three
+    "tensorflow graph": (1.1, 1.1),
+    "tensorflow XLA": (1.4, 1.7),
+    "jax": (1.2, 1.2),
+}
+MEMORY = (1.0, 2.0)
+ROUNDS, QUICK_ROUNDS = 25, 7
+HOW = (
+    f"forward and backward, one thread, CPU time, medians of {ROUNDS} interleaved rounds ({QUICK_ROUNDS} if quick); "
+    "ratio to keras.losses.SparseCategoricalCrossentropy(from_logits=True) in the same process; "
+    "memory: high-water mark of a process per loss, less the mark before its first step"
+)
+
+
+def main() -> int:
+    """Measure in child processes, print and record."""
+    parser = arguments(__doc__.splitlines()[0])
+    parser.add_argument("--foreign", type=Path, help="Python file with other losses")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        print(json.dumps(_measure(json.loads(options.child))))
+        return 0
+    figures = []
+    for figure in [*_times(options), *([] if options.quick else _memory())]:
+        print(figure, flush=True)
+        figures.append(figure)
+    return finish("losses", HOW, figures, options)
+
+
+def _times(options: argparse.Namespace) -> Iterator[Figure]:
+    shapes = {"2D": SHAPES["2D"]} if options.quick else SHAPES
+    foreign = str(options.foreign.resolve()) if options.foreign else None
+    for mode, bounds in MODES.items():
+        for about, shape in shapes.items():
+            job = {"mode": mode, "shape": shape, "foreign": foreign, "quick": options.quick}
+            for name, ratio in (_child(job) or {}).items():
+                target = bounds[shape[-1] > 2] if name in PROMISED else None
+                yield Figure(f"{mode}, {about}, {name}", ratio, target)
+
+
+def _memory() -> Iterator[Figure]:
+    for shape in (SHAPES["2D, batch 16"], SHAPES["3D"]):
+        jobs = [{"mode": "jax", "shape": shape, "memory": name} for name in ("cross entropy of Keras", *PROMISED)]
+        base, *others = [_child(job) for job in jobs]
+        for name, used in zip(PROMISED, others, strict=True):
+            if base and used:
+                about = f"memory on jax, {' x '.join(map(str, shape))}, {name}"
+                yield Figure(about, used["mebibytes"] / base["mebibytes"], MEMORY[shape[-1] > 2])
+
+
+def _child(job: dict[str, Any]) -> dict[str, float] | None:
+    """Return what a process of its own measures; None where its backend is not installed."""
+    backend = job["mode"].split()[0]
+    if importlib.util.find_spec(backend) is None:
+        print(f"{backend} is not installed: not measured")
+        return None
+    environment = {
+        "KERAS_BACKEND": backend,
+        "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
+    }
+    environment |= {"TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, __file__, "--child", json.dumps(job)]
+    done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{job} failed:\n{done.stderr[-3000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _measure(job: dict[str, Any]) -> dict[str, float]:
+    """Return ratios by loss; or with ``memory`` the mebibytes of that loss's first steps."""
+    label, logits = _draw(tuple(job["shape"]))
+    if "memory" in job:
+        step = _step(job["mode"], _losses(label)[job["memory"]][0], label, logits)
+        before = _high_water(reset=True)
+        for _ in range(2):
+            step()
+        return {"mebibytes": _high_water() - before}
+    chosen = _losses(label, PROMISED if job["quick"] else None, job["foreign"])
+    steps = {name: _step(job["mode"], loss, truth, logits) for name, (loss, truth) in chosen.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for turn in range(2 + (QUICK_ROUNDS if job["quick"] else ROUNDS)):
+        for name, step in steps.items():
+            start = time.process_time()
+            step()
+            if turn > 1:  # the first two compile and warm up
+                seconds[name].append(time.process_time() - start)
+    medians = {name: sorted(values)[len(values) // 2] for name, values in seconds.items()}
+    base = medians.pop("cross entropy of Keras")
+    return {name: value / base for name, value in medians.items()}
+
+
+def _draw(shape: tuple[int, ...]) -> tuple[Any, Any]:
+    """Return labels, a tenth of them foreground, and logits."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    foreground = rng.random(shape[:-1]) < 0.1
+    label = foreground * rng.integers(1, shape[-1], shape[:-1])
+    return label.astype("int32"), rng.normal(0, 2, shape).astype("float32")
+
+
+def _losses(
+    label: Any, names: Sequence[str] | None = None, foreign: str | None = None
+) -> dict[str, tuple[Callable[..., Any], Any]]:
+    """Return by name Keras' cross entropy, ours (None: all) and others, each with labels in the form that it takes."""
+    import keras
+    import numpy as np
+
+    from rareseg import losses
+
+    classes = int(label.max()) + 1
+    found = {"cross entropy of Keras": (keras.losses.SparseCategoricalCrossentropy(from_logits=True), label)}
+    for name in names or losses.names():
+        truth = losses.signed_distance(label, classes) if name == "boundary" else label
+        found[name] = (losses.get(name, from_logits=True), truth)
+    if foreign:
+        spec = importlib.util.spec_from_file_location("foreign", foreign)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        one_hot = np.eye(classes, dtype="float32")[label]
+        for name, loss in module.LOSSES.items():
+            found[f"{name} of {Path(foreign).name}"] = (
+                lambda y, z, loss=loss: keras.ops.mean(loss(y, keras.ops.softmax(z))),
+                one_hot,
+            )
+    return found
+
+
+def _step(mode: str, loss: Callable[..., Any], label: Any, logits: Any) -> Callable[[], Any]:
+    """Return a function that computes value and gradient, and waits for them."""
+    if mode == "jax":
+        import jax
+
+        inputs = jax.numpy.asarray(label), jax.numpy.asarray(logits)
+        compiled = jax.jit(jax.value_and_grad(loss, argnums=1))
+        return lambda: jax.block_until_ready(compiled(*inputs))
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    inputs = tf.constant(label), tf.constant(logits)
+
+    @tf.function(jit_compile=mode.endswith("XLA"), autograph=False)
+    def compiled(y_true: Any, y_pred: Any) -> Any:
+        value = loss(y_true, y_pred)
+        return value, tf.gradients(value, y_pred)[0]
+
+    def step() -> float:
+        return float(compiled(*inputs)[0])
+
+    return step
+
+
+def _high_water(reset: bool = False) -> float:
+    """Return the largest resident memory of this process so far, or since the last reset, in MiB."""
+    if reset:
+        Path("/proc/self/clear_refs").write_text("5")
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""Figures of a benchmark: one line each, a dated record, an exit status."""
+
+import argparse
+import datetime
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rareseg.experiments.hardware import processor, versions
+
+RECORDS = Path(__file__).parents[1] / "results" / "record" / "benchmarks"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number.
+
+    Args:
+        name: What was measured.
+        value: The number.
+        target: What it must not exceed; None where nothing is promised.
+    """
+
+    name: str
+    value: float
+    target: float | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the target is met."""
+        return self.target is None or self.value <= self.target
+
+    def __str__(self) -> str:
+        """Return the line that is printed."""
+        target = "(no target)" if self.target is None else f"(target <= {self.target:g})"
+        return f"{self.name}: {self.value:.2f} {target} {'ok' if self.ok else 'short'}"
+
+
+def arguments(description: str) -> argparse.ArgumentParser:
+    """Return a parser with the options that all benchmarks have."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--quick", action="store_true", help="fewer and smaller measurements, under a minute")
+    parser.add_argument("--record", type=Path, default=RECORDS, help="folder of the dated record")
+    return parser
+
+
+def finish(benchmark: str, how: str, figures: Sequence[Figure], options: argparse.Namespace) -> int:
+    """Write the record; return 1 where a figure is short of its target, else 0.
+
+    Args:
+        benchmark: Name of the file.
+        how: How it was measured, one sentence.
+        figures: All of them, printed before.
+        options: Of the command line.
+    """
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    content = {"benchmark": benchmark, "how": how, "date": today, "quick": options.quick}
+    content |= {"processor": processor(), "versions": versions()}
+    content["figures"] = [{**asdict(figure), "ok": figure.ok} for figure in figures]
+    path = options.record / f"{benchmark}{'-quick' if options.quick else ''}-{today}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    short = [figure for figure in figures if not figure.ok]
+    print(f"{len(figures) - len(short)} ok, {len(short)} short; {path}")
+    return 1 if short else 0
