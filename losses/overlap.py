@@ -176,7 +176,7 @@ class AsymmetricSimilarity(RegionLoss):
     Source: Hashemi et al. 2018, arXiv 1803.11078, equation (2).
 
     Args:
-        beta: How many times more a false negative costs than a false positive, squared; 1 is Dice.
+        beta: Its square is how many times more a false negative costs than a false positive; 1 is Dice.
     """
 
     def __init__(self, *, beta: Annotated[float, "[0, inf)"] = 1.5, **shared: Any) -> None:
