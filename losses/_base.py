@@ -128,6 +128,7 @@ class Based(SegmentationLoss):
     """
 
     base: Any
+    base_loss: Any
 
     def __init__(self, **shared: Any) -> None:
         super().__init__(**shared)
@@ -140,7 +141,7 @@ class Based(SegmentationLoss):
             handed_down = ("from_logits", "ignore_class", "pool")
             mine = [key for key in handed_down if key in self.base] if isinstance(self.base, Mapping) else []
             if mine:
-                raise ValueError(f"set {' and '.join(mine)} on the loss itself, not in its base {dict(self.base)}")
+                raise ValueError(f"set {' and '.join(mine)} on the loss itself, not in its base {self.base}")
             return get(self.base, **{key: getattr(self, key) for key in handed_down})
         if not isinstance(self.base, SegmentationLoss):
             raise TypeError(f"base must be a name, a mapping or a loss of rareseg, got {self.base!r}")

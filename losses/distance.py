@@ -108,11 +108,11 @@ class Boundary(Based, ClassLoss):
         planes = [v * phi * p for v, phi, p in zip(weights, maps, probabilities, strict=True) if v]
         if not planes:
             return ops.zeros((1,), maps[0].dtype)
-        total = sum(planes[1:], planes[0])
+        total: Any = sum(planes[1:], planes[0])
         counted = ops.ones_like(total) if pixel_weight is None else pixel_weight
         axes = tuple(range(0 if self.pool == "batch" else 1, len(total.shape)))
-        sums = [ops.reshape(ops.sum(plane, axis=axes), (-1,)) for plane in (total * counted, counted)]
-        return share(*sums, 0.0) / sum(weights)
+        above, below = (ops.reshape(ops.sum(plane, axis=axes), (-1,)) for plane in (total * counted, counted))
+        return share(above, below, 0.0) / sum(weights)
 
     def get_config(self) -> dict[str, Any]:
         """Return all arguments in plain JSON types, the weight as it stands."""
@@ -149,10 +149,8 @@ class WassersteinDice(SegmentationLoss):
         self.weighting = weighting
         self.smooth = smooth
         super().__init__(**shared)
-        if self.distances is not None:
-            matrix = np.asarray(self.distances)
-            if not np.array_equal(matrix, matrix.T) or np.diag(matrix).any() or not matrix.any():
-                raise ValueError(f"distances must be symmetric, 0 on the diagonal and not all 0, got {self.distances}")
+        if self.distances is not None and not _is_metric(self.distances):
+            raise ValueError(f"distances must be symmetric, 0 on the diagonal and not all 0, got {self.distances}")
 
     def value(self, pixels: Pixels) -> Any:
         """Return the loss of each sample."""
@@ -197,6 +195,13 @@ class WassersteinDice(SegmentationLoss):
         foreground, to_background = sum(shares[2:], shares[1]), _combined(apart[:, 0], shares)
         error = pixels.sum(errors)
         return error, 2 * pixels.sum(product(foreground, to_background - errors)) + error
+
+
+def _is_metric(distances: Sequence[Sequence[float]]) -> bool:
+    if any(len(row) != len(distances) for row in distances):
+        return False
+    matrix = np.asarray(distances)
+    return bool(np.array_equal(matrix, matrix.T) and not np.diag(matrix).any() and matrix.any())
 
 
 def _combined(numbers: np.ndarray, planes: Sequence[Any]) -> Any:

@@ -105,7 +105,8 @@ def _per_cent(number: Any, k: float, dtype: Any) -> Any:
     """Return the whole part of number k / 100; hundreds apart, since the product would be rounded in large volumes."""
     hundreds, rest = (ops.cast(part, dtype) for part in (number // 100, number % 100))
     whole = ops.floor(hundreds * k)
-    return whole + ops.floor(hundreds * k - whole + rest * k / 100)
+    # TensorFlow's graphs turn "* 10 / 100" into "* 0.1", which takes 30 to 2.9999998.
+    return whole + ops.floor(hundreds * k - whole + rest * k / 100 + 1e-4)
 
 
 def _largest(rows: Any, kept: Any) -> Any:

@@ -39,12 +39,11 @@ def deep_supervision(
         if weights is None:
             raise ValueError("deep_supervision: give one loss per output, or one loss and the weights of all outputs")
         losses = [losses] * len(weights)
-    if weights is None:
-        halves = 0.5 ** np.arange(len(losses))[::-1]
-        weights = (halves / halves.sum()).tolist()
-    if len(weights) != len(losses):
-        raise ValueError(f"deep_supervision: {len(losses)} losses, but {len(weights)} weights")
-    return [AtResolution(get(loss), offset) for loss in losses], [float(weight) for weight in weights]
+    halves = 0.5 ** np.arange(len(losses))[::-1]
+    shares = [float(weight) for weight in (halves / halves.sum() if weights is None else weights)]
+    if len(shares) != len(losses):
+        raise ValueError(f"deep_supervision: {len(losses)} losses, but {len(shares)} weights")
+    return [AtResolution(get(loss), offset) for loss in losses], shares
 
 
 @keras.saving.register_keras_serializable(package="rareseg")

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(keras.backend.backend() == "jax", reason="runs o
 
 
 def test_golden_values_and_gradients_on_jax():
-    assert not run_on_jax("test_golden.py", "-k", "m2-defaults or needs_no_tensorflow")
+    assert not run_on_jax("test_golden.py", "-k", "compiled or needs_no_tensorflow")
 
 
 @pytest.mark.slow

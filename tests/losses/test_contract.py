@@ -129,13 +129,13 @@ def test_a_mask_of_one_class_is_finite(name, channels, truth, draw, differentiat
 def test_ignored_pixels_are_as_if_cut_off(name, channels, ignored, draw, differentiate, values):
     if name in MOVED:
         pytest.skip("its labels carry distances; see test_distance.py")
-    label, logits = draw(channels, (2, 12))
+    label, logits = draw(channels, (2, 60))
     label = np.maximum(label.astype("int32"), 1)  # class 0 is left to those that are ignored
-    label[:, 8:] = ignored
+    label[:, 40:] = ignored
     loss = losses.get(name, from_logits=True, reduction=None, ignore_class=ignored)
     found, gradient = differentiate(loss, label, logits)
-    np.testing.assert_allclose(found, values(name, label[:, :8], logits[:, :8]), rtol=1e-5)
-    assert (gradient[:, 8:] == 0).all()
+    np.testing.assert_allclose(found, values(name, label[:, :40], logits[:, :40]), rtol=1e-5)
+    assert (gradient[:, 40:] == 0).all()
 
 
 def test_nothing_but_ignored_pixels_costs_nothing(name, channels, draw, differentiate):
@@ -193,6 +193,12 @@ def test_every_class_counts(name, draw, values):
     mixed[:, :3] = 2
     logits[:, :3, :, 0] += 8  # among the worst pixels, where losses of a share of them look
     assert (np.abs(values(loss, ones, logits) - values(loss, mixed, logits)) > 1e-4).all()
+
+
+def test_foreground_classes_count_alike(name, draw, values):
+    label, logits = draw(3)
+    exchanged = np.array([0, 2, 1])[label], logits[..., [0, 2, 1]]
+    np.testing.assert_allclose(values(name, *exchanged), values(name, label, logits), rtol=1e-5)
 
 
 def test_background_is_left_out_by_weight_zero(name, draw, values):

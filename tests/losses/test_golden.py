@@ -23,20 +23,46 @@ def describe(case):
     return f"{case['loss']}-{case['input']}-{json.dumps(arguments) if arguments else 'defaults'}"
 
 
-@pytest.mark.parametrize("case", listed(GOLDEN["cases"]), ids=describe)
-def test_values_and_gradients(case, values, differentiate):
+def read(case):
+    """Return the loss, labels, predictions and weights of pixels of a case."""
     given = GOLDEN["inputs"][case["input"]]
     loss = losses.get(case["loss"], reduction=None, **case["arguments"])
     weight = np.asarray(given["pixel_weight"], "float32") if "pixel_weight" in given else None
-    inputs = np.asarray(given["y_true"]), np.asarray(given["y_pred"], "float32"), weight
-    if "gradient_of_mean" not in case:
-        found = values(loss, *inputs)
-    else:
-        found, gradient = differentiate(loss, *inputs)
-        expected = np.asarray(case["gradient_of_mean"])
-        tolerance = case["gradient_rtol_of_max"] * np.abs(expected).max() + 1e-7
-        np.testing.assert_allclose(gradient.ravel(), expected, rtol=0, atol=tolerance)
+    return loss, np.asarray(given["y_true"]), np.asarray(given["y_pred"], "float32"), weight
+
+
+CASES = listed(GOLDEN["cases"])
+SLOPED = [case for case in CASES if "gradient_of_mean" in case]
+ONE_EACH = {case["loss"]: case for case in reversed(SLOPED)}.values()
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if "gradient_of_mean" not in case], ids=describe)
+def test_values(case, values):
+    np.testing.assert_allclose(values(*read(case)), case["value"], rtol=case["rtol"], atol=case["atol"])
+
+
+def compare(case, found, gradient):
+    expected = np.asarray(case["gradient_of_mean"])
+    tolerance = case["gradient_rtol_of_max"] * np.abs(expected).max() + 1e-7
+    np.testing.assert_allclose(gradient.ravel(), expected, rtol=0, atol=tolerance)
     np.testing.assert_allclose(found, case["value"], rtol=case["rtol"], atol=case["atol"])
+
+
+@pytest.mark.parametrize("case", SLOPED, ids=describe)
+def test_values_and_gradients(case, differentiate):
+    compare(case, *differentiate(*read(case), form="eager"))
+
+
+@pytest.mark.parametrize("case", ONE_EACH, ids=describe)
+def test_values_and_gradients_compiled(case, compiled, differentiate):
+    compare(case, *differentiate(*read(case), form=compiled))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX always compiles with XLA, PyTorch never")
+@pytest.mark.parametrize("case", ONE_EACH, ids=describe)
+def test_values_and_gradients_by_xla(case, differentiate):
+    compare(case, *differentiate(*read(case), form="xla"))
 
 
 def pseudo_random(seed, count):

@@ -161,7 +161,7 @@ def test_training_takes_weights_of_pixels(draw):
     loss = losses.get("unified_focal", from_logits=True)
     model = keras.Sequential([keras.Input((None, None, 1)), keras.layers.Conv2D(2, 1)])
     model.compile("sgd", loss=loss, jit_compile=False)
-    expected = float(loss(label, model(image), weight))
+    expected = float(keras.ops.convert_to_numpy(loss(label, model(image), weight)))
     history = model.fit(image, label, sample_weight=weight, batch_size=2, verbose=0)
     assert history.history["loss"][0] == pytest.approx(expected, rel=1e-5)
 

@@ -89,6 +89,7 @@ def volume(edge, dtype="float32"):
 def test_a_volume_in_single_and_half_precision(name, values):
     label, logits = volume(64, "float64")
     double, single, half = (values(name, label, logits.astype(kind))[0] for kind in ("float64", "float32", "float16"))
+    assert np.isfinite(double)
     np.testing.assert_allclose(single, double, rtol=1e-6)
     np.testing.assert_allclose(half, double, rtol=1e-3)
 
