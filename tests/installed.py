@@ -13,7 +13,7 @@ for name in rareseg.losses.names():
     model.compile(optimizer=keras.optimizers.Adam(0.01), loss=rareseg.losses.get(name, from_logits=True))
     truth = rareseg.losses.signed_distance(labels, 2) if name == "boundary" else labels
     first = model.evaluate(images, truth, verbose=0)
-    model.fit(images, truth, epochs=5, verbose=0)
+    model.fit(images, truth, epochs=20, verbose=0)
     last = model.evaluate(images, truth, verbose=0)
     print(f"{name}: {first:.4f} -> {last:.4f}")
     assert last < first, name

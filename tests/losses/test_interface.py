@@ -182,19 +182,6 @@ def test_unknown_sizes_in_a_graph(name, pool, draw, truth):
 
 
 @ON_TENSORFLOW
-@pytest.mark.parametrize(
-    "name", [name if name == "unified_focal" else pytest.param(name, marks=pytest.mark.slow) for name in ALL]
-)
-def test_compiled_by_xla(name, draw, differentiate):
-    label, logits = draw(3)
-    loss = losses.get(name, from_logits=True, reduction=None)
-    values, gradient = differentiate(loss, label, logits, form="xla")
-    expected_values, expected_gradient = differentiate(loss, label, logits)
-    np.testing.assert_allclose(values, expected_values, rtol=1e-5)
-    np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-4, atol=1e-7)
-
-
-@ON_TENSORFLOW
 def test_one_graph_switches_between_losses(draw):
     import tensorflow as tf
 

@@ -19,7 +19,8 @@ import sys, types
 import numpy as np
 from rareseg.pipeline import Batches
 case = types.SimpleNamespace(
-    id="a", group="a", part="", spacing=None, affine=None, files=(), read_mask=lambda: None,
+    id="a", group="a", part="", spacing=None, affine=None, files=(), info={}, kind=lambda image: "",
+    read_mask=lambda: None,
     read_image=lambda: np.ones((4, 4, 1), np.uint8), read_label=lambda: np.ones((4, 4), np.uint8))
 print(Batches([case], {"batch_size": 2}, seed=0)[0][0].shape, "tensorflow" in sys.modules)
 try:
