@@ -26,7 +26,8 @@ def read(y_true: Any, y_pred: Any, weight: Any, *, from_logits: bool, ignore_cla
     channels = y_pred.shape[-1]
     soft = len(y_true.shape) == len(y_pred.shape) and y_true.shape[-1] != 1 and channels != 1
     if soft:
-        truth = Truth.of(ops.unstack(ops.cast(y_true, y_pred.dtype), num=channels, axis=-1), [], weight)
+        one = ops.ones((), y_pred.dtype)
+        truth = Truth([], ops.unstack(ops.cast(y_true, y_pred.dtype), num=channels, axis=-1), weight, one)
     else:
         label = comparable(without_channel(y_true, like=y_pred))
         weight = without_ignored(label, ignore_class, weight, y_pred.dtype)
@@ -75,12 +76,12 @@ def without_ignored(label: Any, ignore_class: int | None, weight: Any, dtype: An
 
 def read_label(label: Any, classes: int, one_channel: bool, weight: Any, dtype: Any) -> Truth:
     """Return labels (B, *space) as truth; with one channel a floating label is the share of class 1."""
+    one = ops.ones((), dtype)
     if one_channel and keras.backend.is_float_dtype(label.dtype):
         valid = ops.logical_and(label >= 0, label <= 1)
         share = ops.cast(ops.where(valid, label, 0), dtype)
-        return Truth.of([ops.cast(valid, dtype) - share, share], [], weight)
-    masks = [ops.equal(label, c) for c in range(classes)]
-    return Truth.of([ops.cast(mask, dtype) for mask in masks], masks, weight)
+        return Truth([], [ops.cast(valid, dtype) - share, share], weight, one)
+    return Truth([ops.equal(label, c) for c in range(classes)], [], weight, one)
 
 
 def read_prediction(y_pred: Any, from_logits: bool) -> Prediction:

@@ -1,6 +1,6 @@
 """Labels and predictions of a batch, and the two sums over pixels that all losses are made of.
 
-`Pixels.confusion` holds everything a loss on regions needs, `Pixels.mean` everything a loss on single pixels needs.
+`Pixels.counts` holds everything a loss on regions needs, `Pixels.mean` everything a loss on single pixels needs.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from typing import Any
 
 from keras import ops
 
-from rareseg.losses._prediction import Margin, Prediction, View
+from rareseg.losses._prediction import Prediction, View
 
 # Below this a denominator counts as 0: its reciprocal would not fit into float32.
 SMALLEST_DENOMINATOR = 1e-30
@@ -18,27 +18,33 @@ SMALLEST_DENOMINATOR = 1e-30
 
 @dataclass
 class Truth:
-    """Labels as planes (B, *space).
+    """Labels as planes (B, *space): masks if each pixel has one class at most, else shares.
 
     Attributes:
-        shares: K planes of w y_c: how much of each class a pixel is, times its weight.
-        none: Plane of w (1 - sum of y): what belongs to no class, e.g. pixels with an unknown label.
-        masks: K boolean planes if each pixel has one class at most; empty for soft labels.
-        weight: Plane of w; None if every pixel counts once.
+        masks: K boolean planes; empty for soft labels.
+        shares: K planes y_c of soft labels; empty for hard ones.
+        weight: Plane w; None if every pixel counts once.
+        one: The number 1 in the type of the prediction.
     """
 
-    shares: list[Any]
-    none: Any
     masks: list[Any]
+    shares: list[Any]
     weight: Any
+    one: Any
 
-    @classmethod
-    def of(cls, shares: list[Any], masks: list[Any], weight: Any) -> "Truth":
-        """Apply the weights, (B, *space) or None, to the shares y_c."""
-        if weight is not None:
-            shares = [share * weight for share in shares]
-        none = (1.0 if weight is None else weight) - sum(shares[1:], shares[0])
-        return cls(shares, none, masks, weight)
+    def weighted(self, plane: Any) -> Any:
+        """Return w times a plane."""
+        return plane if self.weight is None else plane * self.weight
+
+    def of_class(self, c: int, plane: Any) -> Any:
+        """Return w y_c times a plane."""
+        plane = self.weighted(plane)
+        return ops.where(self.masks[c], plane, 0.0) if self.masks else self.shares[c] * plane
+
+    def of_others(self, c: int, plane: Any) -> Any:
+        """Return w (1 - y_c) times a plane: pixels of other classes and of none, e.g. with an unknown label."""
+        plane = self.weighted(plane)
+        return ops.where(self.masks[c], 0.0, plane) if self.masks else (1 - self.shares[c]) * plane
 
     def pick(self, planes: Sequence[Any]) -> Any:
         """Return the plane (or number) of each pixel's class; that of class 0 where it has none."""
@@ -57,7 +63,7 @@ class Term:
     Attributes:
         view: Probability of that class, `_prediction.View`.
         pick: Chooses among K numbers that of the class.
-        weigh: Turns K numbers a_c into the plane w y_c a_c.
+        weigh: Turns K numbers a_c into the plane w y_c a_c of that class.
     """
 
     view: View
@@ -93,12 +99,17 @@ class Pixels:
     @property
     def classes(self) -> int:
         """Number of classes K, the background included."""
-        return len(self.truth.shares)
+        return len(self.truth.masks or self.truth.shares)
 
     @property
     def rank(self) -> int:
         """Number of spatial axes."""
-        return len(self.truth.none.shape) - 1
+        return len(self._labels.shape) - 1
+
+    @property
+    def _labels(self) -> Any:
+        """Any plane of the labels, for its shape."""
+        return (self.truth.masks or self.truth.shares)[0]
 
     def sum(self, plane: Any) -> Any:
         """Sum a plane (B, *space) over its pixels: (B,), or (1,) if the batch is pooled."""
@@ -110,48 +121,44 @@ class Pixels:
         """Sum of the pixel weights."""
         if self.truth.weight is not None:
             return self.sum(self.truth.weight)
-        plane = self.truth.none
-        size = ops.cast(ops.size(plane), plane.dtype)
-        return size / ops.cast(ops.shape(plane)[0], plane.dtype) if self.pool == "sample" else size
+        size, samples = (ops.cast(size, self.truth.one.dtype) for size in self._sizes)
+        return size if self.pool == "batch" else size / samples
 
     @cached_property
     def number(self) -> Any:
         """How many pixels have a weight above 0, int32, (B,) or (1,)."""
         if self.truth.weight is not None:
             return self.sum(ops.cast(self.truth.weight > 0, "int32"))
-        size, samples = ops.size(self.truth.none), ops.shape(self.truth.none)[0]
+        size, samples = self._sizes
         return ops.cast(ops.reshape(size if self.pool == "batch" else size // samples, (1,)), "int32")
+
+    @property
+    def _sizes(self) -> tuple[Any, Any]:
+        """Number of pixels of the batch, and of samples."""
+        return ops.size(self._labels), ops.shape(self._labels)[0]
+
+    def by_class(self, planes: Sequence[Any]) -> Any:
+        """Sum w y_c times the c-th of K planes (or numbers) for each class, (B, K)."""
+        return ops.stack([self.sum(self.truth.of_class(c, plane)) for c, plane in enumerate(planes)], axis=-1)
 
     @cached_property
     def volumes(self) -> Any:
-        """Weighted pixels of each class, and last of none, (B, K + 1)."""
-        return ops.stack([self.sum(share) for share in [*self.truth.shares, self.truth.none]], axis=-1)
+        """Weighted pixels of each class, (B, K)."""
+        return self.by_class([self.truth.one] * self.classes)
 
     @cached_property
-    def confusion(self) -> Any:
-        """Soft confusion matrix, (B, K + 1, K + 1): weighted pixels of class k that the network gives to class l.
+    def counts(self) -> tuple[Any, Any, Any]:
+        """Soft true positives, false negatives and false positives of each class, (weighted) pixels, each (B, K).
 
-        Row K: pixels of no class. Column K: what unnormalised probabilities lack to one, else 0.
+        Each is a sum of its own, without any subtraction, so that small counts keep their digits.
         """
-        if isinstance(self.prediction, Margin) and self.truth.masks:
-            return self._confusion_from_errors()
-        columns = self.prediction.probabilities
-        rows = [*self.truth.shares, self.truth.none]
-        if self.prediction.remainder is not None:
-            columns = [*columns, self.prediction.remainder]
-        matrix = [[self.sum(row * column) for column in columns] for row in rows]
-        if self.prediction.remainder is None:
-            matrix = [[*row, ops.zeros_like(row[0])] for row in matrix]
-        return ops.stack([ops.stack(row, axis=-1) for row in matrix], axis=-2)
-
-    def _confusion_from_errors(self) -> Any:
-        """Two classes with hard labels: one plane, 1 - p of the true class, gives all entries."""
-        error = self.terms[0].view.q  # pixels of no class are seen as class 0
-        wrong = ops.stack([self.sum(row * error) for row in [*self.truth.shares, self.truth.none]], axis=-1)
-        right = self.volumes - wrong
-        to_0 = ops.stack([right[:, 0], wrong[:, 1], right[:, 2]], axis=-1)
-        to_1 = ops.stack([wrong[:, 0], right[:, 1], wrong[:, 2]], axis=-1)
-        return ops.stack([to_0, to_1, ops.zeros_like(to_0)], axis=-1)
+        views = [self.prediction.view(lambda planes, c=c: planes[c]) for c in range(self.classes)]
+        positives = [self.sum(self.truth.of_others(c, view.p)) for c, view in enumerate(views)]
+        return (
+            self.by_class([view.p for view in views]),
+            self.by_class([view.q for view in views]),
+            ops.stack(positives, axis=-1),
+        )
 
     @cached_property
     def terms(self) -> list[Term]:
@@ -165,11 +172,13 @@ class Pixels:
         def pick(planes: Sequence[Any]) -> Any:
             return planes[c]
 
-        return Term(self.prediction.view(pick), pick, lambda numbers: numbers[c] * self.truth.shares[c])
+        return Term(self.prediction.view(pick), pick, lambda numbers: self.truth.of_class(c, numbers[c]))
 
-    def _weigh_all(self, numbers: Sequence[float]) -> Any:
-        weighed = [number * share for number, share in zip(numbers, self.truth.shares, strict=True)]
-        return sum(weighed[1:], weighed[0])
+    def _weigh_all(self, numbers: Sequence[Any]) -> Any:
+        plane = self.truth.one * 0
+        for mask, number in zip(self.truth.masks, numbers, strict=True):
+            plane = ops.where(mask, number, plane)
+        return self.truth.weighted(plane)
 
     def plane(self, formula: Callable[[Term], Any], weights: Sequence[float]) -> Any:
         """Return w sum_c weights_c y_c formula_c for each pixel, (B, *space)."""

@@ -40,11 +40,6 @@ class Prediction(Protocol):
         """K planes (B, *space)."""
         ...
 
-    @property
-    def remainder(self) -> Any:
-        """One minus their sum, (B, *space); None where they sum to one by construction."""
-        ...
-
     def view(self, pick: Pick) -> View:
         """Return the view of the class that ``pick`` chooses."""
         ...
@@ -52,8 +47,6 @@ class Prediction(Protocol):
 
 class Margin:
     """Two classes from logits: all depends on the margin d = z_1 - z_0, (B, *space)."""
-
-    remainder = None
 
     def __init__(self, margin: Any) -> None:
         self.margin = ops.clip(margin, -LARGEST_MARGIN, LARGEST_MARGIN)
@@ -97,8 +90,6 @@ class MarginView:
 
 class Softmax:
     """Three or more classes from logits, K planes (B, *space)."""
-
-    remainder = None
 
     def __init__(self, logits: Sequence[Any]) -> None:
         largest = logits[0]
@@ -158,11 +149,6 @@ class Probabilities:
     def __init__(self, probabilities: list[Any], complements: list[Any]) -> None:
         self.probabilities = probabilities
         self.complements = complements
-
-    @cached_property
-    def remainder(self) -> Any:
-        """One minus the sum of the probabilities."""
-        return self.complements[0] - sum(self.probabilities[2:], self.probabilities[1])
 
     def view(self, pick: Pick) -> View:
         """Return the view of the class that ``pick`` chooses."""

@@ -167,34 +167,29 @@ class WassersteinDice(SegmentationLoss):
         return np.asarray(self.distances) / np.max(self.distances)
 
     def _by_class(self, pixels: Pixels, apart: np.ndarray) -> tuple[Any, Any]:
-        """Return E and what stands below it for hard labels, whose confusion matrix holds everything."""
-        volumes = pixels.volumes[:, :-1]
-        matrix, to_background = (ops.convert_to_tensor(m, volumes.dtype) for m in (apart, apart[:, 0]))
-        errors = ops.sum(matrix * pixels.confusion[:, :-1, :-1], axis=-1)
+        """Return E and what stands below it for hard labels, class by class."""
+        volumes = pixels.volumes
+        errors = pixels.by_class([_combined(row, pixels.prediction.probabilities) for row in apart])
         if self.weighting == "volume":
             rarity = 1 / (volumes + 1)
             return ops.sum(rarity * errors, axis=-1), ops.sum(rarity * (2 * volumes - errors), axis=-1)
+        to_background = ops.convert_to_tensor(apart[:, 0], volumes.dtype)
         error, right = ops.sum(errors, axis=-1), ops.sum((to_background * volumes - errors)[:, 1:], axis=-1)
         return error, 2 * right + error
 
     def _by_pixel(self, pixels: Pixels, apart: np.ndarray) -> tuple[Any, Any]:
         """Return the same for soft labels, which enter twice."""
-        shares, weight = pixels.truth.shares, pixels.truth.weight
-
-        def product(one: Any, other: Any) -> Any:
-            return one * other if weight is None else share(one * other, weight, 0.0)
-
+        shares, weighted = pixels.truth.shares, pixels.truth.weighted
         costs = [_combined(row, pixels.prediction.probabilities) for row in apart]
         errors = sum((share * cost for share, cost in zip(shares, costs, strict=True)), ops.zeros_like(shares[0]))
         if self.weighting == "volume":
             shape = (-1,) + (1,) * pixels.rank
             volumes = [ops.reshape(pixels.volumes[:, c], shape) for c in range(pixels.classes)]
             rarity = sum((y / (v + 1) for y, v in zip(shares, volumes, strict=True)), ops.zeros_like(shares[0]))
-            rare_errors = product(rarity, errors)
-            return pixels.sum(rare_errors), pixels.sum(2 * rarity - rare_errors)
+            return pixels.sum(weighted(rarity * errors)), pixels.sum(weighted(rarity * (2 - errors)))
         foreground, to_background = sum(shares[2:], shares[1]), _combined(apart[:, 0], shares)
-        error = pixels.sum(errors)
-        return error, 2 * pixels.sum(product(foreground, to_background - errors)) + error
+        error = pixels.sum(weighted(errors))
+        return error, 2 * pixels.sum(weighted(foreground * (to_background - errors))) + error
 
 
 def _is_metric(distances: Sequence[Sequence[float]]) -> bool:

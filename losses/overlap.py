@@ -41,30 +41,21 @@ class RegionLoss(ClassLoss):
 
     def distances(self, pixels: Pixels, alpha: float, beta: float) -> Any:
         """Return D_c, (B, K): one minus the Tversky index with false positives at alpha, negatives at beta."""
-        tp, fn, fp = counts(pixels)
+        tp, fn, fp = pixels.counts
         cost = beta * fn + alpha * fp
         return share(cost, tp + cost + self.smooth, 0.0)
 
     def indices(self, pixels: Pixels, alpha: float, beta: float) -> Any:
         """Return the Tversky index T_c, (B, K), computed without the distance."""
-        tp, fn, fp = counts(pixels)
+        tp, fn, fp = pixels.counts
         return share(tp + self.smooth, tp + beta * fn + alpha * fp + self.smooth, 1.0)
 
     def class_mean(self, distances: Any, pixels: Pixels) -> Any:
         """Average (B, K) over the classes with their weights; 0 if none is left."""
         weights = ops.convert_to_tensor([self.weights(pixels.classes)], dtype=distances.dtype)
         if self.absent == "skip":
-            weights = ops.where(pixels.volumes[:, :-1] > 0, weights, 0.0)
+            weights = ops.where(pixels.volumes > 0, weights, 0.0)
         return share(ops.sum(weights * distances, axis=-1), ops.sum(weights, axis=-1), 0.0)
-
-
-def counts(pixels: Pixels) -> tuple[Any, Any, Any]:
-    """Return soft true positives, false negatives and false positives in (weighted) pixels, each (B, K)."""
-    matrix = pixels.confusion
-    diagonal = ops.eye(pixels.classes + 1, dtype=matrix.dtype)
-    tp = ops.sum(matrix * diagonal, axis=-1)
-    errors = matrix * (1 - diagonal)
-    return tuple(count[:, :-1] for count in (tp, ops.sum(errors, axis=-1), ops.sum(errors, axis=-2)))
 
 
 def soft_power(x: Any, exponent: float) -> Any:
@@ -223,7 +214,7 @@ class GeneralisedDice(RegionLoss):
 
     def value(self, pixels: Pixels) -> Any:
         """Return the loss of each sample."""
-        tp, fn, fp = counts(pixels)
+        tp, fn, fp = pixels.counts
         weights, any_present = self._volume_weights(pixels, tp.dtype)
         errors = ops.sum(weights * (fn + fp), axis=-1)
         loss = share(errors, 2 * ops.sum(weights * tp, axis=-1) + errors + self.smooth, 0.0)
@@ -232,7 +223,7 @@ class GeneralisedDice(RegionLoss):
     def _volume_weights(self, pixels: Pixels, dtype: Any) -> tuple[Any, Any]:
         """Return w_c, (B, K), and whether any class that counts is present, (B,)."""
         weights = ops.convert_to_tensor([self.weights(pixels.classes)], dtype=dtype)
-        volumes = pixels.volumes[:, :-1]
+        volumes = pixels.volumes
         present = volumes > 0
         counted = ops.logical_and(present, weights > 0)
         smallest = ops.min(ops.where(counted, volumes, math.inf), axis=-1, keepdims=True)
