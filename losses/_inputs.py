@@ -26,8 +26,7 @@ def read(y_true: Any, y_pred: Any, weight: Any, *, from_logits: bool, ignore_cla
     channels = y_pred.shape[-1]
     soft = len(y_true.shape) == len(y_pred.shape) and y_true.shape[-1] != 1 and channels != 1
     if soft:
-        one = ops.ones((), y_pred.dtype)
-        truth = Truth([], ops.unstack(ops.cast(y_true, y_pred.dtype), num=channels, axis=-1), weight, one)
+        truth = Truth(ops.unstack(ops.cast(y_true, y_pred.dtype), num=channels, axis=-1), [], weight)
     else:
         label = comparable(without_channel(y_true, like=y_pred))
         weight = without_ignored(label, ignore_class, weight, y_pred.dtype)
@@ -76,22 +75,24 @@ def without_ignored(label: Any, ignore_class: int | None, weight: Any, dtype: An
 
 def read_label(label: Any, classes: int, one_channel: bool, weight: Any, dtype: Any) -> Truth:
     """Return labels (B, *space) as truth; with one channel a floating label is the share of class 1."""
-    one = ops.ones((), dtype)
     if one_channel and keras.backend.is_float_dtype(label.dtype):
         valid = ops.logical_and(label >= 0, label <= 1)
         share = ops.cast(ops.where(valid, label, 0), dtype)
-        return Truth([], [ops.cast(valid, dtype) - share, share], weight, one)
-    return Truth([ops.equal(label, c) for c in range(classes)], [], weight, one)
+        return Truth([ops.cast(valid, dtype) - share, share], [], weight)
+    masks = [ops.equal(label, c) for c in range(classes)]
+    return Truth([ops.cast(mask, dtype) for mask in masks], masks, weight)
 
 
 def read_prediction(y_pred: Any, from_logits: bool) -> Prediction:
     """Return ``y_pred`` (B, *space, C) in the form that suits it."""
-    planes = [ops.squeeze(part, axis=-1) for part in ops.split(y_pred, y_pred.shape[-1], axis=-1)]
-    if not from_logits:
-        complements = [1 - plane for plane in planes]
-        if len(planes) == 1:
-            return Probabilities([complements[0], planes[0]], [planes[0], complements[0]])
-        return Probabilities(planes, complements)
-    if len(planes) > 2:
-        return Softmax(planes)
-    return Margin(planes[0] if len(planes) == 1 else planes[1] - planes[0])
+    channels, rank = y_pred.shape[-1], len(y_pred.shape)
+    if channels == 2 and from_logits:
+        # A sum, since XLA computes the gradient of a difference of slices twice, once for each channel.
+        return Margin(ops.sum(y_pred * ops.convert_to_tensor([-1, 1], y_pred.dtype), axis=-1))
+    planes = ops.unstack(ops.transpose(y_pred, (rank - 1, *range(rank - 1))), num=channels, axis=0)
+    if from_logits:
+        return Margin(planes[0]) if channels == 1 else Softmax(planes)
+    complements = [1 - plane for plane in planes]
+    if channels == 1:
+        return Probabilities([complements[0], planes[0]], [planes[0], complements[0]])
+    return Probabilities(planes, complements)

@@ -5,12 +5,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from keras import ops
 
-from rareseg.losses._prediction import Prediction, View
+from rareseg.losses._prediction import Choice, Fixed, Margin, Prediction, View
 
 # Below this a denominator counts as 0: its reciprocal would not fit into float32.
 SMALLEST_DENOMINATOR = 1e-30
@@ -18,19 +18,17 @@ SMALLEST_DENOMINATOR = 1e-30
 
 @dataclass
 class Truth:
-    """Labels as planes (B, *space): masks if each pixel has one class at most, else shares.
+    """Labels as planes (B, *space).
 
     Attributes:
-        masks: K boolean planes; empty for soft labels.
-        shares: K planes y_c of soft labels; empty for hard ones.
+        shares: K planes y_c: how much of each class a pixel is.
+        masks: The same as K boolean planes if each pixel has one class at most; empty for soft labels.
         weight: Plane w; None if every pixel counts once.
-        one: The number 1 in the type of the prediction.
     """
 
-    masks: list[Any]
     shares: list[Any]
+    masks: list[Any]
     weight: Any
-    one: Any
 
     def weighted(self, plane: Any) -> Any:
         """Return w times a plane."""
@@ -38,15 +36,9 @@ class Truth:
 
     def of_class(self, c: int, plane: Any) -> Any:
         """Return w y_c times a plane."""
-        plane = self.weighted(plane)
-        return ops.where(self.masks[c], plane, 0.0) if self.masks else self.shares[c] * plane
+        return self.weighted(self.shares[c] * plane)
 
-    def of_others(self, c: int, plane: Any) -> Any:
-        """Return w (1 - y_c) times a plane: pixels of other classes and of none, e.g. with an unknown label."""
-        plane = self.weighted(plane)
-        return ops.where(self.masks[c], 0.0, plane) if self.masks else (1 - self.shares[c]) * plane
-
-    def pick(self, planes: Sequence[Any]) -> Any:
+    def of(self, planes: Sequence[Any]) -> Any:
         """Return the plane (or number) of each pixel's class; that of class 0 where it has none."""
         chosen = planes[0]
         if all(plane is chosen for plane in planes):
@@ -55,6 +47,11 @@ class Truth:
             chosen = ops.where(mask, plane, chosen)
         return chosen
 
+    def others(self, planes: Sequence[Any]) -> Any:
+        """Return the sum of the planes of all classes but each pixel's own."""
+        first, *rest = [plane - share * plane for share, plane in zip(self.shares, planes, strict=True)]
+        return sum(rest, first)
+
 
 @dataclass
 class Term:
@@ -62,12 +59,12 @@ class Term:
 
     Attributes:
         view: Probability of that class, `_prediction.View`.
-        pick: Chooses among K numbers that of the class.
+        choice: Says which class.
         weigh: Turns K numbers a_c into the plane w y_c a_c of that class.
     """
 
     view: View
-    pick: Callable[[Sequence[float]], Any]
+    choice: Choice
     weigh: Callable[[Sequence[float]], Any]
 
     @property
@@ -77,9 +74,8 @@ class Term:
 
     def miss(self, exponents: Sequence[float]) -> Any:
         """Return (1 - p)^g with g from ``exponents``, one per class; exactly 1 where g is 0."""
-        logarithms = {g: g * self.view.log_q if g else 0.0 for g in set(exponents)}
-        logarithm = self.pick([logarithms[g] for g in exponents])
-        return 1.0 if isinstance(logarithm, float) else ops.exp(logarithm)
+        powers = {g: ops.exp(g * self.view.log_q) if g else 1.0 for g in set(exponents)}
+        return self.choice.of([powers[g] for g in exponents])
 
 
 @dataclass
@@ -99,86 +95,81 @@ class Pixels:
     @property
     def classes(self) -> int:
         """Number of classes K, the background included."""
-        return len(self.truth.masks or self.truth.shares)
+        return len(self.truth.shares)
 
     @property
     def rank(self) -> int:
         """Number of spatial axes."""
-        return len(self._labels.shape) - 1
-
-    @property
-    def _labels(self) -> Any:
-        """Any plane of the labels, for its shape."""
-        return (self.truth.masks or self.truth.shares)[0]
+        return len(self.truth.shares[0].shape) - 1
 
     def sum(self, plane: Any) -> Any:
         """Sum a plane (B, *space) over its pixels: (B,), or (1,) if the batch is pooled."""
         total = ops.sum(plane, axis=tuple(range(1, len(plane.shape))))
         return total if self.pool == "sample" else ops.sum(total, axis=0, keepdims=True)
 
+    def sums(self, planes: Sequence[Any]) -> Any:
+        """Sum K planes, one per class, (B, K)."""
+        return ops.stack([self.sum(plane) for plane in planes], axis=-1)
+
     @cached_property
     def count(self) -> Any:
         """Sum of the pixel weights."""
         if self.truth.weight is not None:
             return self.sum(self.truth.weight)
-        size, samples = (ops.cast(size, self.truth.one.dtype) for size in self._sizes)
-        return size if self.pool == "batch" else size / samples
+        plane = self.truth.shares[0]
+        size = ops.cast(ops.size(plane), plane.dtype)
+        return size / ops.cast(ops.shape(plane)[0], plane.dtype) if self.pool == "sample" else size
 
     @cached_property
     def number(self) -> Any:
         """How many pixels have a weight above 0, int32, (B,) or (1,)."""
         if self.truth.weight is not None:
             return self.sum(ops.cast(self.truth.weight > 0, "int32"))
-        size, samples = self._sizes
+        size, samples = ops.size(self.truth.shares[0]), ops.shape(self.truth.shares[0])[0]
         return ops.cast(ops.reshape(size if self.pool == "batch" else size // samples, (1,)), "int32")
-
-    @property
-    def _sizes(self) -> tuple[Any, Any]:
-        """Number of pixels of the batch, and of samples."""
-        return ops.size(self._labels), ops.shape(self._labels)[0]
-
-    def by_class(self, planes: Sequence[Any]) -> Any:
-        """Sum w y_c times the c-th of K planes (or numbers) for each class, (B, K)."""
-        return ops.stack([self.sum(self.truth.of_class(c, plane)) for c, plane in enumerate(planes)], axis=-1)
 
     @cached_property
     def volumes(self) -> Any:
         """Weighted pixels of each class, (B, K)."""
-        return self.by_class([self.truth.one] * self.classes)
+        return self.sums([self.truth.weighted(share) for share in self.truth.shares])
 
     @cached_property
     def counts(self) -> tuple[Any, Any, Any]:
         """Soft true positives, false negatives and false positives of each class, (weighted) pixels, each (B, K).
 
-        Each is a sum of its own, without any subtraction, so that small counts keep their digits.
+        False ones are sums of their own, never a difference of large sums, so that small counts keep their digits.
         """
-        views = [self.prediction.view(lambda planes, c=c: planes[c]) for c in range(self.classes)]
-        positives = [self.sum(self.truth.of_others(c, view.p)) for c, view in enumerate(views)]
-        return (
-            self.by_class([view.p for view in views]),
-            self.by_class([view.q for view in views]),
-            ops.stack(positives, axis=-1),
-        )
+        truth, classes = self.truth, range(self.classes)
+        errors = [term.view.q for term in self.terms]  # one, of each pixel's class, or one per class
+        missed = [truth.of_class(c, errors[c % len(errors)]) for c in classes]
+        if isinstance(self.prediction, Margin) and truth.masks:
+            return self._counts_of_margin(missed)
+        given = [truth.weighted(plane) for plane in self.prediction.probabilities]
+        right = [truth.shares[c] * given[c] for c in classes]
+        return self.sums(right), self.sums(missed), self.sums([given[c] - right[c] for c in classes])
+
+    def _counts_of_margin(self, missed: Sequence[Any]) -> tuple[Any, Any, Any]:
+        """Return the counts of two classes with hard labels, all from 1 - p of the true class."""
+        truth, error = self.truth, self.terms[0].view.q  # pixels of no class are seen as class 0
+        right = [truth.weighted(share) - plane for share, plane in zip(truth.shares, missed, strict=True)]
+        nowhere = 1 - truth.shares[0] - truth.shares[1]
+        wrong = [missed[1] + truth.weighted(nowhere * (1 - error)), truth.weighted(error) - missed[1]]
+        return self.sums(right), self.sums(missed), self.sums(wrong)
 
     @cached_property
     def terms(self) -> list[Term]:
         """What a sum over pixels and classes has to visit: each pixel's class, or all classes of soft labels."""
         truth, view = self.truth, self.prediction.view
         if truth.masks:
-            return [Term(view(truth.pick), truth.pick, self._weigh_all)]
-        return [self._term(c) for c in range(self.classes)]
+            return [Term(view(truth), truth, self._weigh_all)]
+        return [Term(view(Fixed(c)), Fixed(c), partial(self._weigh, c)) for c in range(self.classes)]
 
-    def _term(self, c: int) -> Term:
-        def pick(planes: Sequence[Any]) -> Any:
-            return planes[c]
-
-        return Term(self.prediction.view(pick), pick, lambda numbers: self.truth.of_class(c, numbers[c]))
+    def _weigh(self, c: int, numbers: Sequence[float]) -> Any:
+        return self.truth.of_class(c, numbers[c])
 
     def _weigh_all(self, numbers: Sequence[Any]) -> Any:
-        plane = self.truth.one * 0
-        for mask, number in zip(self.truth.masks, numbers, strict=True):
-            plane = ops.where(mask, number, plane)
-        return self.truth.weighted(plane)
+        weighed = [number * share for number, share in zip(numbers, self.truth.shares, strict=True)]
+        return self.truth.weighted(sum(weighed[1:], weighed[0]))
 
     def plane(self, formula: Callable[[Term], Any], weights: Sequence[float]) -> Any:
         """Return w sum_c weights_c y_c formula_c for each pixel, (B, *space)."""

@@ -6,7 +6,8 @@ are lazy: a loss pays for what it asks. Planes instead of a last axis of two or 
 reduce and broadcast such an axis slowly, and TensorFlow sums it with an error of up to 8e-5 in a volume of 160^3.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -19,8 +20,33 @@ SMALLEST_SHARE = 1e-37
 # Probabilities are kept this far from 0 and 1 in logarithms, as Keras does.
 PROBABILITY_MARGIN = 1e-7
 
-Pick = Callable[[Sequence[Any]], Any]
-"""Chooses among K planes (or numbers), one per class: that of a fixed class, or of each pixel's true class."""
+
+class Choice(Protocol):
+    """Chooses one class per pixel among K planes (B, *space)."""
+
+    def of(self, planes: Sequence[Any]) -> Any:
+        """Return the plane of the chosen class."""
+        ...
+
+    def others(self, planes: Sequence[Any]) -> Any:
+        """Return the sum of all other planes."""
+        ...
+
+
+@dataclass
+class Fixed:
+    """The same class everywhere."""
+
+    c: int
+
+    def of(self, planes: Sequence[Any]) -> Any:
+        """Return the plane of the class."""
+        return planes[self.c]
+
+    def others(self, planes: Sequence[Any]) -> Any:
+        """Return the sum of all other planes."""
+        first, *rest = [plane for c, plane in enumerate(planes) if c != self.c]
+        return sum(rest, first)
 
 
 class View(Protocol):
@@ -40,8 +66,8 @@ class Prediction(Protocol):
         """K planes (B, *space)."""
         ...
 
-    def view(self, pick: Pick) -> View:
-        """Return the view of the class that ``pick`` chooses."""
+    def view(self, choice: Choice) -> View:
+        """Return the view of the class that ``choice`` chooses."""
         ...
 
 
@@ -56,9 +82,9 @@ class Margin:
         """Planes of p_0 and p_1."""
         return [ops.sigmoid(-self.margin), ops.sigmoid(self.margin)]
 
-    def view(self, pick: Pick) -> View:
-        """Return the view of the class that ``pick`` chooses."""
-        return MarginView(pick([self.margin, -self.margin]))
+    def view(self, choice: Choice) -> View:
+        """Return the view of the class that ``choice`` chooses."""
+        return MarginView(choice.of([self.margin, -self.margin]))
 
 
 class MarginView:
@@ -97,35 +123,33 @@ class Softmax:
             largest = ops.maximum(largest, plane)
         # Softmax does not change with a constant added to all logits, so no gradient flows through the largest.
         largest = ops.stop_gradient(largest)
-        self.lead = [ops.maximum(plane - largest, -LARGEST_MARGIN) for plane in logits]
+        self.lead = [plane - largest for plane in logits]
         exponentials = [ops.exp(plane) for plane in self.lead]
         total = sum(exponentials[1:], exponentials[0])
         self.log_total = ops.log(total)
         self.probabilities = [plane / total for plane in exponentials]
 
-    def view(self, pick: Pick) -> View:
-        """Return the view of the class that ``pick`` chooses."""
-        return SoftmaxView(self, pick)
+    def view(self, choice: Choice) -> View:
+        """Return the view of the class that ``choice`` chooses."""
+        return SoftmaxView(self, choice)
 
 
 class SoftmaxView:
     """View of a softmax."""
 
-    def __init__(self, softmax: Softmax, pick: Pick) -> None:
+    def __init__(self, softmax: Softmax, choice: Choice) -> None:
         self.softmax = softmax
-        self.pick = pick
+        self.choice = choice
 
     @cached_property
     def ce(self) -> Any:
         """-log p, in the order that keeps small values."""
-        return self.softmax.log_total - self.pick(self.softmax.lead)
+        return ops.minimum(self.softmax.log_total - self.choice.of(self.softmax.lead), LARGEST_MARGIN)
 
     @cached_property
     def q(self) -> Any:
         """1 - p as the sum of the other probabilities, since 1 - p itself loses all digits where p is nearly 1."""
-        planes = self.softmax.probabilities
-        others = [planes[:c] + planes[c + 1 :] for c in range(len(planes))]
-        return self.pick([sum(terms[1:], terms[0]) for terms in others])
+        return self.choice.others(self.softmax.probabilities)
 
     @cached_property
     def log_q(self) -> Any:
@@ -135,7 +159,7 @@ class SoftmaxView:
     @cached_property
     def p(self) -> Any:
         """Probability."""
-        return self.pick(self.softmax.probabilities)
+        return self.choice.of(self.softmax.probabilities)
 
 
 class Probabilities:
@@ -150,9 +174,9 @@ class Probabilities:
         self.probabilities = probabilities
         self.complements = complements
 
-    def view(self, pick: Pick) -> View:
-        """Return the view of the class that ``pick`` chooses."""
-        return ProbabilityView(pick(self.probabilities), pick(self.complements))
+    def view(self, choice: Choice) -> View:
+        """Return the view of the class that ``choice`` chooses."""
+        return ProbabilityView(choice.of(self.probabilities), choice.of(self.complements))
 
 
 class ProbabilityView:

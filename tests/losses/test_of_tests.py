@@ -104,7 +104,7 @@ class GreedyTopK(TopK):
     """Takes its share of all pixels, those that are ignored included."""
 
     def value(self, pixels):
-        pixels.number = ops.ones_like(pixels.number) * ops.shape(pixels.truth.masks[0])[1]
+        pixels.number = ops.ones_like(pixels.number) * ops.shape(pixels.truth.shares[0])[1]
         return super().value(pixels)
 
 
