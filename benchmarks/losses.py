@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ MODES = {  # what may be asked for at most, with two classes and with three
     "jax": (1.2, 1.2),
 }
 MEMORY = (1.0, 2.0)
+IMPORT_SECONDS = 0.2
 ROUNDS, QUICK_ROUNDS = 25, 7
 HOW = (
     f"forward and backward, one thread, CPU time, medians of {ROUNDS} interleaved rounds ({QUICK_ROUNDS} if quick); "
@@ -44,10 +46,22 @@ def main() -> int:
         print(json.dumps(_measure(json.loads(options.child))))
         return 0
     figures = []
-    for figure in [*_times(options), *([] if options.quick else _memory())]:
+    for figure in chain(_import(), _times(options), () if options.quick else _memory()):
         print(figure, flush=True)
         figures.append(figure)
     return finish("losses", HOW, figures, options)
+
+
+def _import() -> Iterator[Figure]:
+    """Yield how many seconds ``import rareseg.losses`` takes longer than ``import keras``, the median of processes."""
+    code = "import time, keras; start = time.perf_counter(); import rareseg.losses; print(time.perf_counter() - start)"
+    for backend in sorted({mode.split()[0] for mode in MODES}):
+        if importlib.util.find_spec(backend) is None:
+            continue
+        environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
+        command = [sys.executable, "-c", code]
+        outputs = [subprocess.check_output(command, env=environment, text=True) for _ in range(3)]
+        yield Figure(f"import on {backend}, seconds more than keras", sorted(map(float, outputs))[1], IMPORT_SECONDS)
 
 
 def _times(options: argparse.Namespace) -> Iterator[Figure]:

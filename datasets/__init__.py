@@ -1,6 +1,6 @@
 """Files on disk -> cases: images, labels, official halves; splits; and phantoms to run without a download.
 
-In: the name of a data set and the folder that holds its official files (layouts: docs/datasets.md). Out: a `Dataset`
+In: the name of a data set and the folder that holds its official files (layouts: docs/data.md). Out: a `Dataset`
 with ``.cases``; each `Case` reads its arrays when asked. `split` divides cases (or patches) into train, validation
 and test. `make_phantoms` draws files of the same layout. Bad files and folders raise `DataError`.
 
@@ -13,8 +13,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from rareseg.datasets import drive, dsb2018, isic2018
-from rareseg.datasets.case import Case, Dataset
+from rareseg.datasets import brats2020, bus2017, cvc_clinicdb, drive, dsb2018, folder, isic2018, kits19
+from rareseg.datasets.case import About, Case, Dataset
 from rareseg.datasets.files import DataError
 from rareseg.datasets.listing import locate, some
 from rareseg.datasets.phantoms import make_phantoms
@@ -22,9 +22,11 @@ from rareseg.datasets.split_files import read_split, write_split
 from rareseg.datasets.splits import split
 
 __all__ = [
+    "About",
     "Case",
     "DataError",
     "Dataset",
+    "about",
     "make_phantoms",
     "names",
     "open",
@@ -34,8 +36,19 @@ __all__ = [
     "write_split",
 ]
 
-_READERS: dict[str, ModuleType] = {"isic2018": isic2018, "dsb2018": dsb2018, "drive": drive}
+_READERS: dict[str, ModuleType] = {
+    "isic2018": isic2018,
+    "dsb2018": dsb2018,
+    "drive": drive,
+    "cvc_clinicdb": cvc_clinicdb,
+    "bus2017": bus2017,
+    "brats2020": brats2020,
+    "kits19": kits19,
+}
 """Key -> module with ``ABOUT`` and ``find(root, **options)``. A new data set is one file and one entry."""
+
+_OWN = {"folder": folder}
+"""Readers that are no data set of their own."""
 
 
 def names() -> tuple[str, ...]:
@@ -43,23 +56,28 @@ def names() -> tuple[str, ...]:
     return tuple(_READERS)
 
 
+def about(key: str) -> About:
+    """Return what is known of a data set without its files: title, origin, terms, layout, number of cases."""
+    return _reader(key).ABOUT
+
+
 def source(key: str) -> str:
     """Return one sentence: what the data set is, where to get it, its terms, and where its files go."""
-    about = _reader(key).ABOUT
+    known = about(key)
     return (
-        f"{about.title} comes from {about.where}; terms: {about.terms}; "
-        f"put it under <data>/{key}/ as {', '.join(about.layout)}."
+        f"{known.title} comes from {known.where}; terms: {known.terms}; "
+        f"put it under <data>/{key}/ as {', '.join(known.layout)}."
     )
 
 
 def open(key: str, folder: Path | str, *, exclude: Sequence[str] = (), **options: Any) -> Dataset:
-    """List the cases of a data set; no pixel is read.
+    """List the cases of a data set; no pixel is read, but labels that decide which cases or classes there are.
 
     Args:
-        key: One of `names`.
-        folder: Folder with the official layout.
+        key: One of `names`, or ``folder`` for images and labels of your own.
+        folder: Folder with the official layout, or one of those in ``folder.py``.
         exclude: Ids of cases to leave out.
-        **options: What the reader offers besides, such as ``corrections`` of ``dsb2018``.
+        **options: What the reader offers besides, such as ``corrections`` of ``dsb2018`` or ``values`` of ``folder``.
 
     Raises:
         DataError: The folder is missing, is the wrong one, holds no case, or files have no partner.
@@ -69,8 +87,14 @@ def open(key: str, folder: Path | str, *, exclude: Sequence[str] = (), **options
     unknown = [name for name in options if name not in offered]
     if unknown:
         raise ValueError(f"{key} has no option {unknown[0]}; it has {', '.join(['exclude', *offered])}")
-    root = locate(key, Path(folder), reader.ABOUT.markers, source(key))
-    found = reader.find(root, **options)
+    try:
+        root = locate(key, Path(folder), reader.ABOUT.markers, source(key))
+        found = reader.find(root, **options)
+    except OSError as fault:
+        raise DataError(
+            f"{key}: {fault.filename or folder} cannot be listed ({fault.strerror or fault}); expected a folder that "
+            "may be read. Correct its permissions, or mount it again."
+        ) from fault
     strangers = set(exclude) - {case.id for case in found.cases} - set(found.left_out)
     if strangers:
         raise DataError(f"{key}: `exclude` names cases that are not in {root}: {some(sorted(strangers))}")
@@ -78,10 +102,11 @@ def open(key: str, folder: Path | str, *, exclude: Sequence[str] = (), **options
     if not cases:
         raise DataError(f"{key}: there is no case in {root}. {source(key)}")
     left_out = {**found.left_out, **dict.fromkeys(exclude, "listed under `exclude`")}
-    return Dataset(key, root, cases, reader.ABOUT, found.remarks, left_out)
+    return Dataset(key, root, cases, found.about or reader.ABOUT, found.remarks, left_out)
 
 
 def _reader(key: str) -> ModuleType:
-    if key not in _READERS:
-        raise ValueError(f"unknown data set {key!r}; known are {', '.join(_READERS)}")
-    return _READERS[key]
+    readers = {**_READERS, **_OWN}
+    if key not in readers:
+        raise ValueError(f"unknown data set {key!r}; known are {', '.join(readers)}")
+    return readers[key]

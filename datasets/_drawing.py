@@ -79,8 +79,14 @@ def to_bytes(values: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 
-def save(path: Path, pixels: np.ndarray | Image.Image) -> None:
-    """Write a picture in the format that its name asks for, with the tag where the format has one."""
+def save(path: Path, pixels: np.ndarray | Image.Image, *, compression: str | None = "tiff_lzw") -> None:
+    """Write a picture in the format that its name asks for, with the tag where the format has one.
+
+    Args:
+        path: The file; its folder is made.
+        pixels: (H, W) or (H, W, C), uint8, or a picture.
+        compression: Of a TIFF, as Pillow calls it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     picture = Image.fromarray(pixels) if isinstance(pixels, np.ndarray) else pixels
     match path.suffix:
@@ -93,4 +99,4 @@ def save(path: Path, pixels: np.ndarray | Image.Image) -> None:
         case ".gif":
             picture.save(path, comment=TAG)
         case _:
-            picture.save(path, compression="tiff_lzw", description=TAG)
+            picture.save(path, compression=compression, description=TAG)

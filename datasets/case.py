@@ -6,6 +6,7 @@ Nothing is read before it is asked for: making a `Case` costs a file name.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,7 @@ class About:
         channels: Channels of ``read_image``.
         where: Where to get it.
         terms: Licence or terms of use, in a few words.
-        markers: Folders that lie directly below the right one.
+        markers: What lies below the right folder, as patterns; ``a|b``: either.
         layout: Example files, relative to the folder.
         remarks: What a reader of results should know; printed with every report.
     """
@@ -59,9 +60,7 @@ class Case:
         image: The image file.
         labels: The mask files; class 1 is their union.
         group: What a split must keep together (image, sequence, patient).
-        part: Official half, ``"training"`` or ``"test"``; empty where there is none.
-        spacing: Millimetres per axis in array order; ``None`` in 2D.
-        affine: NIfTI affine, (4, 4); ``None`` in 2D.
+        part: Official part, ``"training"``, ``"validation"`` or ``"test"``; empty where there is none.
         info: Further facts, such as ``objects``; ``group_by`` and ``stratify_by`` may name one.
     """
 
@@ -70,14 +69,22 @@ class Case:
     labels: tuple[Path, ...]
     group: str
     part: str = ""
-    spacing: tuple[float, ...] | None = None
-    affine: np.ndarray | None = None
     info: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def files(self) -> tuple[Path, ...]:
         """Every source file, for fingerprints and caches."""
         return (self.image, *self.labels)
+
+    @property
+    def spacing(self) -> tuple[float, ...] | None:
+        """Millimetres per axis in array order; ``None`` in 2D."""
+        return None
+
+    @property
+    def affine(self) -> np.ndarray | None:
+        """Voxel indices of the file -> millimetres, (4, 4); ``None`` in 2D."""
+        return None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -90,7 +97,7 @@ class Case:
 
     def read_label(self) -> np.ndarray:
         """Return the classes, (H, W) uint8: 0 background, 1 foreground."""
-        return _union(files.binary(values) for values in self._layers())
+        return self._label(self._layers())
 
     def read_mask(self) -> np.ndarray | None:
         """Return where the image is valid (DRIVE's field of view), (H, W) bool; ``None``: everywhere."""
@@ -103,7 +110,7 @@ class Case:
     def check(self) -> "Check":
         """Read everything and return what was found; bad files raise `DataError`."""
         image, mask, layers = self.read_image(), self.read_mask(), list(self._layers())
-        label = _union(files.binary(values) for values in layers)
+        label = self._label(layers)
         return Check(
             case=self,
             shape=image.shape,
@@ -111,7 +118,8 @@ class Case:
             counts=np.bincount(label.ravel()),
             kind=self.kind(image),
             inside=None if mask is None else float(np.mean(label[mask] > 0)),
-            warnings=self._warnings(label, layers),
+            warnings=tuple(f"{self.id}: {text}" for text in self._oddities(label, layers)),
+            digest=blake2b(np.ascontiguousarray(image).data, digest_size=16).hexdigest(),
         )
 
     def _layers(self) -> Iterator[np.ndarray]:
@@ -121,7 +129,7 @@ class Case:
 
     def _sized(self, path: Path, shape: tuple[int, ...]) -> np.ndarray:
         """Return the values of a mask file, which must have the image's shape (H, W)."""
-        values = files.grey(path)
+        values = self._values(path)
         if values.shape != shape:
             raise DataError(
                 f"{path}: {' x '.join(map(str, values.shape))} (rows x columns), but its image {self.image.name} is "
@@ -129,17 +137,24 @@ class Case:
             )
         return values
 
-    def _warnings(self, label: np.ndarray, layers: Sequence[np.ndarray]) -> tuple[str, ...]:
-        """Return what is odd but legal about the masks ``layers`` and their union ``label``."""
+    def _values(self, path: Path) -> np.ndarray:
+        """Return the values of a mask file, (H, W)."""
+        return files.grey(path)
+
+    def _label(self, layers: Iterable[np.ndarray]) -> np.ndarray:
+        """Return the classes that the values of the mask files stand for, (H, W) uint8."""
+        return _union(files.binary(values) for values in layers)
+
+    def _oddities(self, label: np.ndarray, layers: Sequence[np.ndarray]) -> Iterator[str]:
+        """Yield what is odd but legal about the values of the mask files and their union ``label``."""
         shared = sum(int(files.binary(values).sum()) for values in layers) - int(label.sum())
         worst = max(files.grey_share(values) for values in layers)
-        found = [
-            (worst > _GREY_LIMIT, f"{100 * worst:.2f}% of a mask's pixels are grey; cut at 128"),
-            (shared > 0, f"masks share {shared} pixels; the label is their union"),
-            (not label.any(), "the label is empty"),
-            (bool(label.all()), "the label fills the frame"),
-        ]
-        return tuple(f"{self.id}: {text}" for applies, text in found if applies)
+        if worst > _GREY_LIMIT:
+            yield f"{100 * worst:.2f}% of a mask's pixels are grey; cut at 128"
+        if shared > 0:
+            yield f"masks share {shared} pixels; the label is their union"
+        if label.all():
+            yield "the label fills the frame"
 
 
 def _union(masks: Iterable[np.ndarray]) -> np.ndarray:
@@ -159,6 +174,7 @@ class Check:
         kind: What sort of picture it is; see `Case.kind`.
         inside: Share of foreground within ``read_mask``, 0 to 1; ``None`` without a mask.
         warnings: What is odd but legal.
+        digest: Hash of the image's pixels; empty where there is no image.
     """
 
     case: Case
@@ -168,6 +184,7 @@ class Check:
     kind: str
     inside: float | None
     warnings: tuple[str, ...]
+    digest: str
 
     def share(self, label: int) -> float:
         """Return the share of pixels of one class, 0 to 1."""
@@ -176,11 +193,15 @@ class Check:
 
 @dataclass(frozen=True, eq=False)
 class Listing:
-    """What a reader found below a folder: cases in natural order, remarks, and cases left out with the reason."""
+    """What a reader found below a folder: cases in natural order, remarks, and cases left out with the reason.
 
-    cases: list[Case]
+    ``about`` replaces what the reader says of the data set, where only the files can tell.
+    """
+
+    cases: Sequence[Case]
     remarks: tuple[str, ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
+    about: About | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,12 +251,13 @@ class Dataset:
             return "phantom"
         return "subset" if len(self.cases) < self.full_size else "complete"
 
-    def report(self, progress: Callable[[Case], None] = lambda _: None) -> "Report":
+    def report(self, progress: Callable[[Case], None] = lambda _: None, workers: int = 1) -> "Report":
         """Read every case and return what was found, all faults at once; ``str`` of it is the text.
 
         Args:
             progress: Called before each case is read.
+            workers: Threads; decoders and NumPy let others run.
         """
         from rareseg.datasets.report import report  # report.py imports this file
 
-        return report(self, progress)  # pyright: ignore[reportArgumentType]
+        return report(self, progress, workers)  # pyright: ignore[reportArgumentType]

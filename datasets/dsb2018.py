@@ -58,7 +58,7 @@ def find(root: Path, *, corrections: str | None = None) -> Listing:
     _complete(images, masks).refuse("dsb2018", root)
     bad = [name for name in folders if corrections and name.startswith(BAD)]
     cases = [_field(name, images[name][0], masks[name]) for name in folders if name not in bad]
-    return Listing([*cases], left_out=dict.fromkeys(bad, "annotation known to be wrong (corrections: drop_bad)"))
+    return Listing(cases, left_out=dict.fromkeys(bad, "annotation known to be wrong (corrections: drop_bad)"))
 
 
 def _field(name: str, image: Path, masks: list[Path]) -> Field:

@@ -1,10 +1,10 @@
-"""Image files -> arrays: PNG, JPEG, GIF, TIFF, BMP, through Pillow alone.
+"""Image files -> arrays: PNG, JPEG, GIF, TIFF, BMP, through Pillow; tifffile reads the TIFFs that Pillow refuses.
 
 In: a path. Out: an array with any palette applied and any meaningless alpha dropped, or a `DataError` that names the
 file and the cause. Masks of two classes, however they are stored, become labels by one rule: `binary`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +15,7 @@ PIXEL_LIMIT = 80_000_000
 """Pixels a file may claim in its header; ISIC 2018's largest holds 30 million. Below Pillow's own warning at 89."""
 
 _FORMATS = ("PNG", "JPEG", "GIF", "TIFF", "BMP")  # closed list: Pillow's others start programs (EPS) or are untested
+_TIFF_STARTS = (b"II*\0", b"MM\0*")
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "I", "I;16", "I;16B")
 _CHANNEL_TOLERANCE = 2  # grey levels; DRIVE's second observer has the palette (4, 2, 4), (252, 254, 252)
 _PURE_TOLERANCE = 4  # the same palette: 4 and 252 still count as black and white
@@ -38,14 +39,60 @@ def rgb(path: Path) -> np.ndarray:
     return np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels
 
 
-def grey(path: Path) -> np.ndarray:
-    """Return a one-channel picture, (H, W), uint8 or uint16; a colour file must have equal channels."""
+def picture(path: Path) -> np.ndarray:
+    """Return an image as stored, (H, W, 1) or (H, W, 3), uint8 or uint16."""
+    pixels = _pixels(path)
+    return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def codes(path: Path) -> np.ndarray:
+    """Return the values of a label, (H, W), uint8 or uint16: class numbers or grey levels.
+
+    A palette of colours stands for class numbers, which are its indices; one of greys is applied.
+    """
+    with _opened(path) as image:
+        colours = np.reshape(image.getpalette() or (0, 0, 0), (-1, 3)) if image.mode == "P" else np.zeros((1, 3), int)
+        if np.ptp(colours, axis=1).max() > _CHANNEL_TOLERANCE:
+            return np.array(image)
+    return grey(path)
+
+
+def classified(values: np.ndarray, classes: Mapping[int, int], path: Path) -> np.ndarray:
+    """Return the classes of a label's ``values``, (H, W) uint8.
+
+    Args:
+        values: (H, W), whole numbers from 0 on.
+        classes: Value -> class.
+        path: The file, for the message about other values.
+    """
+    table = np.full(65536, 255, np.uint8)
+    table[list(classes)] = list(classes.values())
+    label = table[values]
+    strange = np.unique(values[label == 255])
+    if len(strange):
+        raise DataError(
+            f"{path}: found label {', '.join(map(str, strange[:5]))}{', ...' if len(strange) > 5 else ''} in "
+            f"{np.count_nonzero(label == 255)} pixels, known are {', '.join(map(str, classes))}. Correct the file, or "
+            "extend `values`."
+        )
+    return label
+
+
+def grey(path: Path, stray: float = 0.0) -> np.ndarray:
+    """Return a one-channel picture, (H, W), uint8 or uint16; a colour file must have equal channels.
+
+    Args:
+        path: The file.
+        stray: Share of the pixels, 0 to 1, that may be coloured all the same (a measuring mark on an ultrasound).
+    """
     pixels = _pixels(path)
     if pixels.ndim == 2:
         return pixels
-    if np.ptp(pixels, axis=2).max(initial=0) > _CHANNEL_TOLERANCE:
+    coloured = float(np.mean(np.ptp(pixels, axis=2) > _CHANNEL_TOLERANCE))
+    if coloured > stray:
         raise DataError(
-            f"{path}: a coloured picture where a grey one or a mask was expected. Save it with one channel."
+            f"{path}: a coloured picture ({coloured:.1%} of its pixels) where a grey one or a mask was expected. "
+            "Save it with one channel."
         )
     return np.ascontiguousarray(pixels[..., 0])
 
@@ -74,6 +121,8 @@ def _pixels(path: Path) -> np.ndarray:
             raise DataError(f"{path}: colour mode {image.mode}, expected grey, RGB or a palette. Save it as RGB.")
         if getattr(image, "n_frames", 1) > 1:
             raise DataError(f"{path}: {image.n_frames} frames, expected one picture. Save the right one alone.")  # pyright: ignore[reportAttributeAccessIssue]
+        if image.mode in ("RGB", "RGBA") and any(";16" in str(tile) for tile in getattr(image, "tile", ())):
+            raise DataError(f"{path}: 16 bits a channel in colour, which Pillow would cut to 8. Save it with 8 bits.")
         pixels = np.array(_without_palette(image))
     if pixels.dtype == np.int32:  # Pillow's mode I: a 16-bit PNG, depending on the release
         pixels = pixels.astype(np.uint16)
@@ -101,23 +150,53 @@ def _without_alpha(pixels: np.ndarray, path: Path) -> np.ndarray:
 def _opened(path: Path) -> Iterator[Image.Image]:
     """Yield the lazily opened file; whatever a decoder throws at bad bytes leaves as a `DataError`."""
     try:
-        with Image.open(path, formats=_FORMATS) as image:
-            if image.width * image.height > PIXEL_LIMIT:
-                claim = f"{image.height} x {image.width} pixels"
-                raise DataError(
-                    f"{path}: the header claims {claim}, over the limit of {PIXEL_LIMIT:,}. Remove the file."
-                )
+        with _identified(path) as image:
+            _refuse_bomb(path, image.height, image.width)
             yield image
     except DataError:
         raise
     except Exception as fault:  # decoders raise OSError, SyntaxError, ValueError, struct.error, EOFError and more
-        raise DataError(f"{path}: cannot be read ({_cause(fault)}). Get the file again.") from fault
+        raise DataError(f"{path}: cannot be read ({cause(fault)}). Get the file again.") from fault
 
 
-def _cause(fault: Exception) -> str:
+def _identified(path: Path) -> Image.Image:
+    """Open a file by Pillow or, for a TIFF that Pillow does not know, by tifffile."""
+    try:
+        return Image.open(path, formats=_FORMATS)
+    except Image.UnidentifiedImageError:
+        with path.open("rb") as file:
+            if file.read(4) not in _TIFF_STARTS:
+                raise
+        return _grey_tagged(path)
+
+
+def _grey_tagged(path: Path) -> Image.Image:
+    """Read a TIFF of three samples that says it is grey, as CVC-ClinicDB's do; OpenCV makes it grey in silence."""
+    from tifffile import TiffFile, TiffPage  # here: the command line must start without it
+
+    with TiffFile(path) as file:
+        page = file.pages.first
+        if not isinstance(page, TiffPage) or page.samplesperpixel != 3 or page.bitspersample != 8:
+            raise Image.UnidentifiedImageError
+        if len(file.pages) > 1:
+            raise DataError(f"{path}: {len(file.pages)} frames, expected one picture. Save the right one alone.")
+        _refuse_bomb(path, page.imagelength, page.imagewidth)
+        if max(map(sum, zip(page.dataoffsets, page.databytecounts, strict=True))) > path.stat().st_size:
+            raise OSError("the file is truncated")  # tifffile would fill the rest with zeros
+        return Image.fromarray(page.asarray())
+
+
+def _refuse_bomb(path: Path, rows: int, columns: int) -> None:
+    if rows * columns > PIXEL_LIMIT:
+        raise DataError(
+            f"{path}: the header claims {rows} x {columns} pixels, over the limit of {PIXEL_LIMIT:,}. Remove the file."
+        )
+
+
+def cause(fault: Exception) -> str:
     """Return the decoder's reason without the path, which the message has already."""
-    if isinstance(fault, FileNotFoundError):
-        return "no such file"
+    if isinstance(fault, OSError) and fault.strerror:
+        return fault.strerror.lower()
     if isinstance(fault, Image.UnidentifiedImageError):
         return "not a PNG, JPEG, GIF, TIFF or BMP picture, or its start is damaged"
     return str(fault) or type(fault).__name__

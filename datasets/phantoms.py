@@ -15,11 +15,20 @@ from pathlib import Path
 
 import numpy as np
 
+from rareseg.datasets import volumes
 from rareseg.datasets.case import PHANTOM, Case
 from rareseg.datasets.files import DataError, grey
 
 _EDITION = 1  # raise it when any drawing changes: folders of another edition are not reused
-_DEMO = {"isic2018": (60, 64), "dsb2018": (60, 64), "drive": (12, 128)}
+_DEMO = {
+    "isic2018": (60, 64),
+    "dsb2018": (60, 64),
+    "drive": (12, 128),
+    "cvc_clinicdb": (60, 64),
+    "bus2017": (60, 64),
+    "brats2020": (20, 48),
+    "kits19": (20, 48),
+}
 """Key -> number of cases and size where nothing is asked for."""
 
 _LEAST_SIZE = 32  # pixels; below, a vessel or a nucleus has no shape
@@ -45,9 +54,11 @@ def make_phantoms(
         folder: The root to make.
         cases: How many; default as in the demo.
         size: Short side in pixels of the commonest official picture, here instead of about 767 (``isic2018``), 256
-            (``dsb2018``) or 565 (``drive``, drawn square); other sizes of a set keep their proportion to it.
+            (``dsb2018``), 565 (``drive``, drawn square), 288 (``cvc_clinicdb``) or 570 (``bus2017``); other sizes of a
+            set keep their proportion to it. In 3D rows and columns of a slice, here instead of 240 (``brats2020``) or
+            512 (``kits19``).
         seed: Another seed, other pictures.
-        traps: Faults and oddities of real downloads to build in (docs/datasets.md names them); ``None``: those that
+        traps: Faults and oddities of real downloads to build in (docs/data.md names them); ``None``: those that
             the official files have.
     """
     if key not in _DEMO:
@@ -85,7 +96,7 @@ class _Order:
     def draw(self, root: Path) -> None:
         """Draw every case below ``root``, then spring the traps."""
         module = import_module(f"rareseg.datasets._phantom_{self.key}")  # late: SciPy costs half a second
-        chosen = module.DEFAULT_TRAPS if self.traps is None else self.traps
+        chosen = self.traps or ()
         known = {_GAP: None, **_COMMON_TRAPS, **module.TRAPS}
         unknown = [name for name in chosen if name not in known]
         if unknown:
@@ -94,7 +105,7 @@ class _Order:
         for position in range(self.cases):
             module.draw(root, position + (position >= gap), self.size, self.seed)
         drawn = module.find(root).cases
-        for name in chosen:
+        for name in module.default_traps(drawn) if self.traps is None else chosen:
             if name != _GAP:
                 known[name](drawn)
 
@@ -162,9 +173,13 @@ def _truncated_file(cases: list[Case]) -> None:
 
 
 def _repaint(path: Path, change: Callable[[np.ndarray], np.ndarray]) -> None:
-    from rareseg.datasets._drawing import save  # late: imports SciPy
+    from rareseg.datasets._drawing import TAG, save  # late: imports SciPy
 
-    save(path, change(grey(path)))
+    if path.name.endswith(volumes.SUFFIXES):
+        head = volumes.header(path)
+        volumes.write(path, change(volumes.read(head)), head.affine, TAG)
+    else:
+        save(path, change(grey(path)))
 
 
 _COMMON_TRAPS = {

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,8 @@ import numpy as np
 from rareseg.datasets.case import Case, Check, Dataset
 from rareseg.datasets.files import DataError
 from rareseg.datasets.listing import some
+
+_SHOWN = 10  # sizes that are listed one by one
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,14 +66,10 @@ class Report:
         columns = {
             "parts": [check.case.part for check in self.checks],
             "sizes": [" x ".join(map(str, check.shape)) for check in self.checks],
-            "types": [check.dtype for check in self.checks],
+            "types": [check.dtype or "no image" for check in self.checks],
             "kinds": [check.kind for check in self.checks],
         }
-        texts = {
-            name: ", ".join(f"{value}: {count}" for value, count in Counter(values).most_common())
-            for name, values in columns.items()
-            if any(values)
-        }
+        texts = {name: _counted(values) for name, values in columns.items() if any(values)}
         return [f"  {name}: {text}" for name, text in texts.items()]
 
     def _shares(self) -> list[str]:
@@ -91,17 +90,39 @@ class Report:
         return [*lines, f"  objects: {sum(objects)}"] if objects else lines
 
 
-def report(dataset: Dataset, progress: Callable[[Case], None]) -> Report:
+def _counted(values: list[str]) -> str:
+    """Return how often each value occurs, the most frequent first, the rare of many together."""
+    counts = Counter(values).most_common()
+    shown, rest = counts[:_SHOWN], counts[_SHOWN:]
+    more = [f"{len(rest)} others: {sum(count for _, count in rest)}"] if rest else []
+    return ", ".join([*(f"{value}: {count}" for value, count in shown), *more])
+
+
+def report(dataset: Dataset, progress: Callable[[Case], None], workers: int) -> Report:
     """Read every case of ``dataset``; see `Dataset.report`."""
-    checks, faults = [], []
-    for case in dataset.cases:
-        progress(case)
-        try:
-            checks.append(case.check())
-        except DataError as fault:
-            faults.append(str(fault))
+    with ThreadPoolExecutor(workers) as pool:
+        results = list(pool.map(lambda case: _checked(case, progress), dataset.cases))
+    checks = [result for result in results if isinstance(result, Check)]
+    faults = [result for result in results if isinstance(result, str)]
     warnings = [warning for check in checks for warning in check.warnings]
+    warnings += _twins(checks)
     empty = [check.case.id for check in checks if check.counts[1:].sum() == 0]
     if empty:
         warnings.append(f"cases without foreground: {some(empty)}")
     return Report(dataset, tuple(checks), tuple(faults), tuple(warnings))
+
+
+def _checked(case: Case, progress: Callable[[Case], None]) -> Check | str:
+    """Return what reading a case showed, or what is wrong with it."""
+    progress(case)
+    try:
+        return case.check()
+    except DataError as fault:
+        return str(fault)
+
+
+def _twins(checks: list[Check]) -> list[str]:
+    """Return a warning per pair of cases with the same image."""
+    first: dict[str, str] = {}
+    pairs = [(first.setdefault(check.digest, check.case.id), check.case.id) for check in checks if check.digest]
+    return [f"{twin}: the image is that of {origin}" for origin, twin in pairs if origin != twin]

@@ -42,7 +42,7 @@ class Splittable(Protocol):
 
     @property
     def part(self) -> str:
-        """Official half, or empty."""
+        """Official part: training, validation or test; empty where there is none."""
         ...
 
 
@@ -91,7 +91,7 @@ def _random(cases: Sequence[Item], config: Mapping[str, Any]) -> list[str]:
 
 
 def _official(cases: Sequence[Item], config: Mapping[str, Any]) -> list[str]:
-    """Take the official halves; the last of the training half validate, as in the split files of UFL's authors."""
+    """Take the official parts; without one, the last of training validate, as in the split files of UFL's authors."""
     development = list(dict.fromkeys(case.group for case in cases if case.part == "training"))
     if not development or not any(case.part == "test" for case in cases):
         raise DataError(
@@ -99,10 +99,11 @@ def _official(cases: Sequence[Item], config: Mapping[str, Any]) -> list[str]:
             "have not both. Set split.kind to random, which is another protocol."
         )
     train, validation, _ = _fractions(config)
-    first = len(development) - _half_up(validation / (train + validation) * len(development))
-    held_out = {*development[first:]}
-    training = ["validation" if case.group in held_out else "train" for case in cases]
-    return ["test" if case.part == "test" else part for case, part in zip(cases, training, strict=True)]
+    stated = any(case.part == "validation" for case in cases)
+    count = 0 if stated else _half_up(validation / (train + validation) * len(development))
+    held_out = {*development[len(development) - count :]}
+    training = {True: "validation", False: "train"}
+    return [case.part if case.part in ("test", "validation") else training[case.group in held_out] for case in cases]
 
 
 def _folds(cases: Sequence[Item], config: Mapping[str, Any]) -> list[str]:

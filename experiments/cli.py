@@ -27,12 +27,16 @@ def main(table: str, arguments: list[str] | None = None) -> int:
     """Run the table's experiments and print the table beside the published one.
 
     Args:
-        table: Name of the file below ``configs/``, without its suffix.
+        table: Name of the file below ``configs/``, without its suffix; or ``prepare``, which trains nothing.
         arguments: Command line; None takes that of the process.
 
     Returns:
         0 done, 1 some runs failed, 2 the user must change something, 130 and 143 interrupted with the state saved.
     """
+    if table == "prepare":
+        from rareseg.experiments import prepare  # the tables need none of it
+
+        return prepare.main(arguments)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
     options = _parser(table).parse_args(arguments)
     try:

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rareseg import datasets
 from rareseg.experiments import catalogue
 from rareseg.experiments.grid import Point
 
 FLOPS = 3e10
 """Operations per second and thread that these networks reach (measured on a server core with AVX-512)."""
-CASES = {"isic2018": 2594, "dsb2018": 670, "drive": 40}
-"""Cases that the papers used."""
 
 
 @dataclass(frozen=True)
@@ -29,23 +28,28 @@ class Convolution:
         channels_in: Channels of its input.
         channels_out: Channels of its output.
         level: How often the sides were halved before its output.
-        dense: False for a transposed convolution of stride = width, which touches each output pixel once.
+        grows: How many of these halvings it undoes: a transposed convolution of this stride (as a power of two) uses
+            its whole kernel at each pixel of its input.
     """
 
     width: int
     channels_in: int
     channels_out: int
     level: int
-    dense: bool = True
+    grows: int = 0
 
     def macs(self, shape: Sequence[int]) -> int:
         """Return the multiply-accumulates for an input of (*space)."""
-        taps = self.width ** len(shape) if self.dense else 1
-        return taps * self.channels_in * self.channels_out * self.positions(shape)
+        taps = self.width ** len(shape)
+        return taps * self.channels_in * self.channels_out * _pixels(shape, self.level + self.grows)
 
     def positions(self, shape: Sequence[int]) -> int:
         """Return the pixels of the output."""
-        return math.prod(side // 2**self.level for side in shape)
+        return _pixels(shape, self.level)
+
+
+def _pixels(shape: Sequence[int], level: int) -> int:
+    return math.prod(side // 2**level for side in shape)
 
 
 def macs(network: Mapping[str, Any], shape: Sequence[int], channels: int, classes: int = 2) -> int:
@@ -61,7 +65,9 @@ def activations(network: Mapping[str, Any], shape: Sequence[int], channels: int,
 def convolutions(network: Mapping[str, Any], channels: int, classes: int) -> list[Convolution]:
     """Return the convolutions of a network, in any order."""
     options = catalogue.options(network)
-    return list((_unet if "filters" in options else _focusnet)(options, channels, classes))
+    families = {"filters": _unet, "stem_filters": _focusnet, "attention_gates": _attention_unet}
+    family = next(family for option, family in families.items() if option in options)
+    return list(family(options, channels, classes))
 
 
 def _unet(options: Mapping[str, Any], channels: int, classes: int) -> Iterator[Convolution]:
@@ -75,7 +81,7 @@ def _unet(options: Mapping[str, Any], channels: int, classes: int) -> Iterator[C
         if level < options["depth"]:
             if options["downsampling"] == "stride":
                 yield Convolution(3, n, n, level + 1)
-            yield Convolution(2, 2 * n, n, level, dense=options["upsampling"] == "resize")
+            yield Convolution(2, 2 * n, n, level, grows=int(options["upsampling"] == "transpose"))
             yield Convolution(3, 2 * n, n, level)
             yield Convolution(3, n, n, level)
     yield Convolution(1, filters[0], classes, 0)
@@ -147,6 +153,41 @@ def _focusnet(options: Mapping[str, Any], channels: int, classes: int) -> Iterat
     yield Convolution(1, w if options["side_outputs"] else tail[2], classes, 0)
 
 
+def _attention_unet(options: Mapping[str, Any], channels: int, classes: int) -> Iterator[Convolution]:
+    """Attention U-Net: encoder with the image beside it, gates, ways up, heads (models/attention_unet.py)."""
+    w = options["width"]
+    skips = (w, 2 * w, 4 * w, 2 * w)
+
+    def pair(entering: int, n: int, level: int) -> Iterator[Convolution]:
+        yield Convolution(3, entering, n, level)
+        yield Convolution(3, n, n, level)
+
+    entering = channels
+    for level, n in enumerate(skips):
+        if level and options["multi_input"]:
+            yield Convolution(3, channels, w * 2**level, level)
+            entering += w * 2**level
+        yield from pair(entering, n, level)
+        entering = n
+    yield from pair(entering, 16 * w, 4)
+    # level, channels of the signal, channels of the comparison, log2 of the stride
+    gates = [(3, 16 * w, 4 * w, 0), (2, 3 * w, 2 * w, 0), (1, 3 * w, w, 1)]
+    for level, signal, n, grows in gates if options["attention_gates"] else []:
+        yield Convolution(1, signal, signal, level + 1 + grows)
+        yield Convolution(2, skips[level], n, level + 1)
+        yield Convolution(1, signal, n, level + 1 + grows)
+        yield Convolution(3, n, n, level + 1, grows=grows)
+        yield Convolution(1, n, 1, level + 1)
+        yield Convolution(1, skips[level], skips[level], level)
+    entering = 16 * w
+    for level, n in ((3, w), (2, 2 * w), (1, w), (0, w)):
+        yield Convolution(3, entering, n, level, grows=1)
+        entering = n + skips[level]
+        if options["deep_supervision"] or not level:
+            yield from pair(entering, w * 2**level, level)
+            yield Convolution(1, w * 2**level, classes, level)
+
+
 def plan(points: Sequence[Point]) -> list[str]:
     """Return a line per kind of run, and the sum: steps, multiply-accumulates, hours, memory."""
     kinds: dict[tuple[str, str], list[Point]] = {}
@@ -187,7 +228,9 @@ def _samples(dataset: str, settings: Mapping[str, Any]) -> int:
             draw["count"] * (settings["dataset"]["split"]["fractions"][0] if draw["split_by"] == "patch" else 1)
         )
     phantom = settings["dataset"]["phantom"]
-    return round((phantom["cases"] if phantom else CASES[dataset]) * settings["dataset"]["split"]["fractions"][0])
+    return round(
+        (phantom["cases"] if phantom else datasets.about(dataset).cases) * settings["dataset"]["split"]["fractions"][0]
+    )
 
 
 def run_hours(dataset: str, settings: Mapping[str, Any]) -> float:

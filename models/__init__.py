@@ -1,9 +1,9 @@
 """Networks of both papers as Keras models, in 2D and 3D.
 
 In: a preset's name, or a mapping of ``name`` and options; the shape of an image; the number of classes. Out: a
-`keras.Model` from (B, *space, C) to (B, *space, classes). Every preset is one of the networks of `unet` and `focusnet`,
-written with the layers of `blocks`; read `unet` first. To add a network, add a file with `PRESETS`, `network` and
-`size_factor`, and name it in `_FAMILIES`.
+`keras.Model` from (B, *space, C) to (B, *space, classes). Every preset is one of the networks of `unet`, `focusnet` and
+`attention_unet`, written with the layers of `blocks`; read `unet` first. To add a network, add a file with `PRESETS`,
+`network` and `size_factor`, and name it in `_FAMILIES`.
 """
 
 from collections.abc import Mapping
@@ -12,13 +12,13 @@ from typing import Any
 
 import keras
 
-from rareseg.models import focusnet, unet
+from rareseg.models import attention_unet, focusnet, unet
 from rareseg.models._options import Option, read_options, unknown
 from rareseg.models.seeded import Seeded
 
 __all__ = ["Seeded", "build", "final", "presets", "signatures", "size_factor"]
 
-_FAMILIES = {name: family for family in (unet, focusnet) for name in family.PRESETS}
+_FAMILIES = {name: family for family in (unet, focusnet, attention_unet) for name in family.PRESETS}
 
 
 def build(config: str | Mapping[str, Any], input_shape: tuple[int | None, ...], classes: int) -> keras.Model:
@@ -31,7 +31,8 @@ def build(config: str | Mapping[str, Any], input_shape: tuple[int | None, ...], 
         classes: Number of channels of the output: 1 for a sigmoid, more for a softmax.
 
     Returns:
-        A model whose input is ``image`` and whose last layer is ``output``, float32 under every dtype policy.
+        A model whose input is ``image`` and whose last layer is ``output``, float32 under every dtype policy. With deep
+        supervision it has several outputs, coarse to fine, the last of them ``output``; see `final`.
 
     Raises:
         ValueError: A name, option, size or number of classes that cannot be.

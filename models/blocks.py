@@ -94,14 +94,34 @@ class Blocks:
         x = self.resize(x, 2, name=f"{name}_resize")
         return self.conv(x, filters, 2, activation="relu", name=f"{name}_conv")
 
-    def transposed_conv(self, x: keras.KerasTensor, filters: int, *, name: str) -> keras.KerasTensor:
-        """Double the size with a learned 2-wide kernel."""
-        layer = self._layer("Conv", "Transpose")
-        return layer(filters, 2, strides=2, padding="same", kernel_initializer=self._kernel(name), name=name)(x)
+    def transposed_conv(
+        self,
+        x: keras.KerasTensor,
+        filters: int,
+        *,
+        name: str,
+        size: int = 2,
+        stride: int = 2,
+        activation: str | None = None,
+    ) -> keras.KerasTensor:
+        """Enlarge by `stride` with `size`-wide learned kernels."""
+        return self._layer("Conv", "Transpose")(
+            filters,
+            size,
+            strides=stride,
+            padding="same",
+            activation=activation,
+            kernel_initializer=self._kernel(name),
+            name=name,
+        )(x)
 
     def max_pool(self, x: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
         """Halve the size, keeping the largest of each 2-wide cell."""
         return self._layer("MaxPooling")(2, name=name)(x)
+
+    def average_pool(self, x: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
+        """Halve the size, keeping the mean of each 2-wide cell."""
+        return self._layer("AveragePooling")(2, name=name)(x)
 
     def concatenate(self, tensors: Sequence[keras.KerasTensor], *, name: str, dtype: Any = None) -> keras.KerasTensor:
         """Join tensors of equal size along their channels, in the given order."""
@@ -148,6 +168,32 @@ class Blocks:
         gate = self._dense(gate, channels, "sigmoid", name=f"{name}_expand")
         gate = layers.Reshape((1,) * self.rank + (channels,), name=f"{name}_shape")(gate)
         return layers.Multiply(name=f"{name}_scale")([x, gate])
+
+    def gate(
+        self, x: keras.KerasTensor, signal: keras.KerasTensor, filters: int, *, name: str, stride: int = 1
+    ) -> keras.KerasTensor:
+        """Scale each position of the features by a gate computed from them and a coarser signal.
+
+        Args:
+            x: Features, shape (B, *space, C).
+            signal: Shape (B, *space / (2 * stride), any number of channels).
+            filters: Channels in which both are compared.
+            name: Prefix of the layers.
+            stride: How much coarser the signal is than half of `x`.
+
+        Returns:
+            Features, shape (B, *space, C).
+
+        Source: Oktay et al. 2018, arXiv 1804.03999, equations 1 and 2, in the form of Abraham and Khan's release.
+        """
+        theta = self.conv(x, filters, 2, strides=2, name=f"{name}_theta")
+        phi = self.conv(signal, filters, 1, name=f"{name}_phi")
+        phi = self.transposed_conv(phi, filters, size=3, stride=stride, name=f"{name}_phi_up")
+        y = layers.ReLU(name=f"{name}_act")(layers.Add(name=f"{name}_add")([phi, theta]))
+        y = self.conv(y, 1, 1, activation="sigmoid", name=f"{name}_psi")
+        y = self.resize(y, 2, name=f"{name}_resize")
+        y = layers.Multiply(name=f"{name}_scale")([x, y])
+        return self.norm(self.conv(y, x.shape[-1], 1, name=f"{name}_conv"), name=f"{name}_norm")
 
     def head(
         self,

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+_BLOCK = 2**23  # values resized at once
+
 
 def linear(array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """Resize linearly along each axis, with antialiasing where the array shrinks.
@@ -22,10 +24,20 @@ def linear(array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """
     for axis, length in enumerate(shape):
         if array.shape[axis] != length:
-            moved = np.moveaxis(array, axis, 0)
-            flat = _triangles(moved.shape[0], length) @ moved.reshape(moved.shape[0], -1)
-            array = np.moveaxis(flat.reshape(length, *moved.shape[1:]), 0, axis)
+            array = _along(array, axis, length)
     return np.ascontiguousarray(array, dtype=np.float32)
+
+
+def _along(array: np.ndarray, axis: int, length: int) -> np.ndarray:
+    """Resize along one axis, in blocks: the product copies its input as float32, and scans hold 278 million voxels."""
+    moved = np.moveaxis(array, axis, 0)
+    weights = _triangles(moved.shape[0], length)
+    resized = np.empty((length, *moved.shape[1:]), np.float32)
+    step = max(1, _BLOCK // moved[:, :1].size)
+    for start in range(0, moved.shape[1], step):
+        part = moved[:, start : start + step]
+        resized[:, start : start + step] = (weights @ part.reshape(len(part), -1)).reshape(length, *part.shape[1:])
+    return np.moveaxis(resized, 0, axis)
 
 
 def nearest(label: np.ndarray, shape: Sequence[int]) -> np.ndarray:

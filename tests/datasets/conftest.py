@@ -8,6 +8,15 @@ import pytest
 from rareseg.datasets import make_phantoms, names
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_folder(tmp_path_factory):
+    """Keep what is remembered of files out of the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("cache")
+        patch.setenv("RARESEG_CACHE", str(folder))
+        yield folder
+
+
 @pytest.fixture(scope="session")
 def demo_folders(tmp_path_factory):
     """Key -> the phantoms that profile ``demo`` trains on."""

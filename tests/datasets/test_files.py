@@ -3,7 +3,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from rareseg.datasets import DataError
 from rareseg.datasets.files import binary, grey, grey_share, rgb, shape
@@ -79,6 +79,54 @@ def test_constant_alpha_is_dropped_and_varying_alpha_refused(tmp_path):
     pixels[0, 0, 3] = 7
     with pytest.raises(DataError, match=r"holes\.png: parts are transparent"):
         rgb(saved(tmp_path / "holes.png", pixels))
+
+
+def grey_tagged(path, pixels, **options):
+    """Write a colour TIFF that says it is grey, with no word on the other samples, as CVC-ClinicDB's are."""
+    saved(path, pixels, **options)
+    whole = bytearray(path.read_bytes())
+    entry = whole.index(struct.pack("<HHIH", 262, 3, 1, 2))
+    struct.pack_into("<H", whole, entry + 8, 1)
+    path.write_bytes(whole)
+    return path
+
+
+COLOURS = np.random.default_rng(0).integers(0, 256, (40, 30, 3), np.uint8)
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_adobe_deflate"])
+def test_a_colour_tiff_that_says_it_is_grey_keeps_its_colours(tmp_path, compression):
+    path = grey_tagged(tmp_path / "a.tif", COLOURS, compression=compression)
+    with pytest.raises(UnidentifiedImageError):
+        Image.open(path)
+    np.testing.assert_array_equal(rgb(path), COLOURS)
+    assert shape(path) == (40, 30)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.95, 0.999])
+def test_a_truncated_tiff_that_says_it_is_grey_is_named(tmp_path, share):
+    """tifffile alone would fill what lacks with zeros."""
+    path = grey_tagged(tmp_path / "a.tif", COLOURS)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(DataError, match=r"a\.tif: cannot be read \(.+\)\. Get the file again"):
+        rgb(path)
+
+
+def test_a_bomb_that_says_it_is_grey_is_refused_before_a_pixel_is_decoded(tmp_path):
+    path = grey_tagged(tmp_path / "a.tif", COLOURS)
+    whole = bytearray(path.read_bytes())
+    for tag, old in ((256, 30), (257, 40)):
+        entry = next(
+            whole.index(struct.pack("<HHI", tag, kind, 1))
+            for kind in (3, 4)
+            if struct.pack("<HHI", tag, kind, 1) in whole
+        )
+        assert struct.unpack_from("<H", whole, entry + 8)[0] == old
+        struct.pack_into("<H", whole, entry + 8, 30_000)
+    path.write_bytes(whole)
+    with pytest.raises(DataError, match=r"claims 30000 x 30000 pixels, over the limit"):
+        rgb(path)
 
 
 def test_a_coloured_mask_is_refused(tmp_path):

@@ -1,15 +1,19 @@
 """Layouts and traps: what the readers cope with and what they refuse, tried on phantoms."""
 
+import os
 import re
 import shutil
+from collections import Counter
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from rareseg.datasets import DataError, isic2018, make_phantoms, names, open, source
+from rareseg.datasets import DataError, brats2020, cvc_clinicdb, isic2018, make_phantoms, names, open, source, volumes
 from rareseg.datasets.files import grey
 
 SMALL = {"cases": 4, "size": 32}
+KEEP_EMPTY = {"brats2020": {"corrections": None}}  # the reader drops cases without foreground otherwise
 
 
 def made(tmp_path, key, *traps):
@@ -23,9 +27,10 @@ def test_a_clean_set_opens_and_has_no_fault(tmp_path, key):
     assert len({case.id for case in dataset.cases}) == 4
     for case in dataset.cases:
         image, label = case.read_image(), case.read_label()
-        assert image.dtype == label.dtype == np.uint8
+        assert label.dtype == np.uint8
         assert image.shape == (*label.shape, dataset.channels)
-        assert set(np.unique(label)) == {0, 1}
+        assert case.shape == label.shape
+        assert set(np.unique(label)) == set(range(len(dataset.classes)))
         assert all(path.is_file() for path in case.files)
     report = dataset.report()
     assert report.faults == ()
@@ -43,12 +48,29 @@ COPED = [(key, trap) for key in names() for trap in ("gap_in_numbers", "hidden_f
     ("drive", "palette_manuals"),
     ("drive", "one_bit_masks"),
     ("drive", "manual_as_png"),
+    ("cvc_clinicdb", "grey_tagged_tiff"),
+    ("cvc_clinicdb", "low_grey_in_masks"),
+    ("cvc_clinicdb", "png_copy"),
+    ("cvc_clinicdb", "rgb_masks"),
+    ("cvc_clinicdb", "jpeg_copy"),
+    ("bus2017", "rgb_images"),
+    ("bus2017", "masks_0_1"),
+    ("bus2017", "one_bit_masks"),
+    ("bus2017", "lower_case_gt"),
+    ("brats2020", "misnamed_355"),
+    ("brats2020", "nii_and_gz"),
+    ("brats2020", "float_labels"),
+    ("brats2020", "no_enhancing"),
+    ("kits19", "uint16_labels"),
+    ("kits19", "wide_160"),
+    ("kits19", "no_images"),
+    ("kits19", "old_61"),
 ]
 
 
 @pytest.mark.parametrize(("key", "trap"), COPED)
 def test_the_reader_copes_with_a_trap(tmp_path, key, trap):
-    report = open(key, made(tmp_path, key, trap)).report()
+    report = open(key, made(tmp_path, key, trap), **KEEP_EMPTY.get(key, {})).report()
     assert len(report.checks) == 4
     assert report.faults == ()
 
@@ -58,12 +80,28 @@ WARNED = [
     ("isic2018", "grey_edges", r"% of a mask's pixels are grey; cut at 128"),
     ("isic2018", "full_mask", "the label fills the frame"),
     ("dsb2018", "overlap", r"masks share \d+ pixels; the label is their union"),
+    ("cvc_clinicdb", "low_grey_in_masks", r"% of a mask's pixels are grey; cut at 128"),
+    ("cvc_clinicdb", "jpeg_copy", r"% of a mask's pixels are grey; cut at 128"),
+    ("kits19", "old_61", r"case_00061: \d+ slices, expected 29: this is the release before April 2019"),
 ]
+
+
+NOTED = [
+    ("brats2020", "misnamed_355", r"labels whose file has another name, .*: 1 \(BraTS20_Training_004\)"),
+    ("brats2020", "no_enhancing", r"left out: BraTS20_Training_004: no enhancing tumour \(label 4\)"),
+    ("kits19", "no_images", r"cases without image: 4 \(case_00000, .*get_imaging"),
+    ("kits19", "excluded_cases", r"left out: case_00015: left out by the paper for its label"),
+]
+
+
+@pytest.mark.parametrize(("key", "trap", "sentence"), NOTED)
+def test_the_report_notes_what_is_special(tmp_path, key, trap, sentence):
+    assert re.search(sentence, str(open(key, made(tmp_path, key, trap)).report()))
 
 
 @pytest.mark.parametrize(("key", "trap", "sentence"), WARNED)
 def test_the_report_warns_of_what_is_odd(tmp_path, key, trap, sentence):
-    warnings = open(key, made(tmp_path, key, trap)).report().warnings
+    warnings = open(key, made(tmp_path, key, trap), **KEEP_EMPTY.get(key, {})).report().warnings
     assert any(re.search(sentence, warning) for warning in warnings), warnings
 
 
@@ -72,6 +110,12 @@ REFUSED_AT_ONCE = [
     ("dsb2018", "missing_partner", r"cases without mask: 1 \("),
     ("dsb2018", "no_masks_folder", r"cases without mask: 1 \("),
     ("drive", "missing_partner", r"cases without test/1st_manual: 1 \(01\)"),
+    ("cvc_clinicdb", "missing_partner", r"cases without mask: 1 \(\d+\)"),
+    ("bus2017", "missing_partner", r"cases without mask: 1 \(000001\)"),
+    ("brats2020", "missing_partner", r"cases without seg: 1 \(BraTS20_Training_001\)"),
+    ("brats2020", "missing_t1ce", r"cases without t1ce: 1 \(BraTS20_Training_001\)"),
+    ("brats2020", "label_3", r"cases with label 3: 4 \(.*set `enhancing_label: 3`"),
+    ("kits19", "missing_partner", r"cases without segmentation: 1 \(case_00000\)"),
 ]
 
 
@@ -85,7 +129,7 @@ def test_a_missing_partner_is_refused_before_a_pixel_is_read(tmp_path, key, trap
 
 REFUSED_WHEN_READ = [
     ("truncated_file", "read_image", r"cannot be read \(.+\)\. Get the file again"),
-    ("size_mismatch", "read_label", r"\d+ x \d+ \(rows x columns\), but its image .+ is \d+ x \d+\. Correct"),
+    ("size_mismatch", "read_label", r"\d+ x \d+.*, but its image .+ is \d+ x \d+.*\. Correct"),
 ]
 
 
@@ -104,7 +148,9 @@ def test_bad_files_are_refused_when_read_and_collected_in_the_report(tmp_path, k
 @pytest.mark.parametrize("key", names())
 def test_no_pixel_is_read_by_open(tmp_path, key, monkeypatch):
     folder = made(tmp_path, key)
+    open(key, folder)  # BraTS 2020 reads its labels once
     monkeypatch.setattr("rareseg.datasets.files.Image.open", None)
+    monkeypatch.setattr("rareseg.datasets.volumes.header", None)
     assert len(open(key, folder).cases) == 4
 
 
@@ -116,7 +162,7 @@ def test_a_wrong_folder_is_told_the_right_one(tmp_path, key):
         open(key, tmp_path)
     with pytest.raises(DataError, match=f"1 level too low. Give {folder} instead"):
         open(key, inner)
-    with pytest.raises(DataError, match=r"there is no folder .* comes from https://"):
+    with pytest.raises(DataError, match=r"there is no folder .* comes from .*https://"):
         open(key, tmp_path / "nowhere")
     (tmp_path / "bare").mkdir()
     with pytest.raises(DataError, match=f"lacks .* put it under <data>/{key}/"):
@@ -179,6 +225,87 @@ def test_official_isic_validation_stays_out_and_is_mentioned(tmp_path):
     assert "not used, as in both papers: ISIC2018_Task1_Validation_GroundTruth" in str(dataset.report())
 
 
+def test_frames_of_a_sequence_are_a_group(tmp_path):
+    cases = open("cvc_clinicdb", make_phantoms("cvc_clinicdb", tmp_path / "cvc", cases=14, size=32)).cases
+    sequences = [cvc_clinicdb.sequence(int(case.id)) for case in cases]
+    assert [case.info["sequence"] for case in cases] == sequences
+    assert sorted(Counter(case.group for case in cases).values()) == [2, 6, 6]
+
+
+@pytest.mark.parametrize(
+    ("frame", "expected"), [(1, 1), (25, 1), (26, 2), (205, 10), (206, 11), (297, 14), (298, 15), (591, 28), (612, 29)]
+)
+def test_borders_of_sequences(frame, expected):
+    assert cvc_clinicdb.sequence(frame) == expected
+
+
+def test_a_frame_that_is_no_number_is_refused(tmp_path):
+    folder = made(tmp_path, "cvc_clinicdb")
+    for name in (cvc_clinicdb.IMAGES, cvc_clinicdb.MASKS):
+        first = min((folder / name).iterdir())
+        first.rename(first.with_name("613.tif"))
+    with pytest.raises(DataError, match=r"no number from 1 to 612: 1 \(613\)"):
+        open("cvc_clinicdb", folder)
+
+
+def test_low_grey_beside_a_polyp_is_background(tmp_path):
+    plain, grey_ = (
+        open("cvc_clinicdb", made(tmp_path / name, "cvc_clinicdb", *traps)).cases[0]
+        for name, traps in (("plain", ()), ("grey", ("low_grey_in_masks",)))
+    )
+    np.testing.assert_array_equal(plain.read_label(), grey_.read_label())
+    assert (grey(grey_.labels[0]) > 0).sum() > plain.read_label().sum()
+
+
+DIAGNOSES = [
+    pytest.param(
+        "number,type\n000001,Benign\n2,malignant\n",
+        [{"diagnosis": "benign"}, {"diagnosis": "malignant"}, {}, {}],
+        id="table",
+    ),
+    pytest.param("", [{}, {}, {}, {}], id="empty table"),
+]
+
+
+@pytest.mark.parametrize(("table", "expected"), DIAGNOSES)
+def test_diagnoses_come_from_the_table(tmp_path, table, expected):
+    folder = made(tmp_path, "bus2017")
+    (folder / "DatasetB.csv").write_text(table)
+    assert [dict(case.info) for case in open("bus2017", folder).cases] == expected
+
+
+def test_diagnoses_come_from_folders(tmp_path):
+    folder = made(tmp_path, "bus2017")
+    (folder / "original" / "malignant").mkdir()
+    image = folder / "original" / "000002.png"
+    image.rename(folder / "original" / "malignant" / image.name)
+    assert [case.info.get("diagnosis") for case in open("bus2017", folder).cases] == [None, "malignant", None, None]
+
+
+def test_a_table_that_is_not_read_is_mentioned(tmp_path):
+    folder = made(tmp_path, "bus2017")
+    (folder / "DatasetB.xlsx").write_bytes(b"PK")
+    assert "DatasetB.xlsx is not read; save it as DatasetB.csv" in str(open("bus2017", folder).report())
+
+
+def test_ultrasound_below_bus_is_found(tmp_path):
+    folder = made(tmp_path, "bus2017")
+    (tmp_path / "deep").mkdir()
+    folder.rename(tmp_path / "deep" / "BUS")
+    assert len(open("bus2017", tmp_path / "deep").cases) == 4
+
+
+def test_a_coloured_ultrasound_is_refused(tmp_path):
+    folder = made(tmp_path, "bus2017", "rgb_images")
+    case = open("bus2017", folder).cases[0]
+    assert case.read_image().shape[2] == 1  # one coloured pixel is a measuring mark
+    pixels = np.repeat(case.read_image(), 3, axis=2)
+    pixels[: len(pixels) // 20] = 255, 0, 0
+    Image.fromarray(pixels).save(case.image)
+    with pytest.raises(DataError, match=r"a coloured picture \([\d.]+% of its pixels\)"):
+        case.read_image()
+
+
 def test_portrait_is_not_turned_back(tmp_path):
     upright, *others = open("isic2018", made(tmp_path, "isic2018", "portrait")).cases
     assert upright.read_image().shape[0] > upright.read_image().shape[1]
@@ -235,9 +362,112 @@ def test_options_and_keys_that_do_not_exist_are_refused(tmp_path):
         open("isic", folder)
     with pytest.raises(ValueError, match="corrections must be drop_bad"):
         open("dsb2018", made(tmp_path, "dsb2018"), corrections="all")
+    for key, word in (("brats2020", "drop_empty"), ("kits19", "drop_bad")):
+        with pytest.raises(ValueError, match=f"corrections must be {word} or absent, got 'all'"):
+            open(key, made(tmp_path, key), corrections="all")
+    with pytest.raises(ValueError, match="enhancing_label must be 4 or 3, got 2"):
+        open("brats2020", tmp_path / "brats2020", enhancing_label=2)
 
 
 @pytest.mark.parametrize("key", names())
 def test_source_tells_where_under_which_terms_and_how_to_store(key):
     for part in ("https://", "terms: ", f"put it under <data>/{key}/ as "):
         assert part in source(key)
+
+
+def test_labels_of_newer_releases_are_read_where_the_user_says_so(tmp_path):
+    folder = made(tmp_path, "brats2020", "label_3")
+    plain = made(tmp_path / "plain", "brats2020")
+    newer, older = open("brats2020", folder, enhancing_label=3).cases, open("brats2020", plain).cases
+    for new, old in zip(newer, older, strict=True):
+        np.testing.assert_array_equal(new.read_label(), old.read_label())
+    with pytest.raises(DataError, match=r"found label 3 in \d+ voxels, known are 0, 1, 2, 4\. label 3 stands for"):
+        open("brats2020", folder, corrections=None).cases[0].read_label()
+
+
+def test_what_labels_hold_is_read_once(tmp_path, monkeypatch):
+    folder = made(tmp_path, "brats2020", "no_enhancing")
+    read = []
+    monkeypatch.setattr(volumes, "values", lambda head, real=volumes.values: read.append(head) or real(head))
+    assert [len(open("brats2020", folder).cases) for _ in range(3)] == [3, 3, 3]
+    assert len(read) == 4
+    os.utime(next(folder.rglob("*_seg.nii.gz")), (0, 0))
+    open("brats2020", folder)
+    assert len(read) == 5
+
+
+def test_a_complete_set_with_another_number_of_empty_labels_is_noted(tmp_path, monkeypatch):
+    monkeypatch.setattr(brats2020, "CASES", 4)
+    folder = made(tmp_path, "brats2020", "no_enhancing")
+    assert "1 of 4 scans have no enhancing tumour, expected 27" in open("brats2020", folder).remarks
+
+
+def test_unpacked_and_packed_files_that_differ_are_refused(tmp_path):
+    folder = made(tmp_path, "brats2020", "nii_and_gz")
+    path = next(folder.rglob("*_001_seg.nii"))
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"BraTS20_Training_001_seg\.nii and .*_seg\.nii\.gz differ"):
+        open("brats2020", folder)
+
+
+def test_validation_and_empty_folders_are_noted(tmp_path):
+    folder = made(tmp_path, "brats2020")
+    for name in ("BraTS20_Validation_001", "BraTS20_Training_300"):
+        (folder / brats2020.FOLDER / name).mkdir()
+    next(folder.rglob("*_002_flair.nii.gz")).unlink()
+    remarks = " ".join(open("brats2020", folder).remarks)
+    assert "no labels: 1 (BraTS20_Validation_001)" in remarks
+    assert "empty folders: 1 (BraTS20_Training_300)" in remarks
+    assert "cases without flair, which is not read: 1 (BraTS20_Training_002)" in remarks
+
+
+def test_brains_are_slices_first_and_written_back_on_their_own_grid(tmp_path):
+    case = open("brats2020", made(tmp_path, "brats2020")).cases[0]
+    assert case.image_header.shape == (32, 32, 21)
+    assert case.read_image().shape == (21, 32, 32, 1)
+    case.write_label(tmp_path / "again.nii.gz", case.read_label())
+    again = volumes.header(tmp_path / "again.nii.gz")
+    np.testing.assert_array_equal(again.affine, case.affine)
+    np.testing.assert_array_equal(volumes.read(again), volumes.read(case.label_header) == 4)
+    with pytest.raises(ValueError, match="both must agree"):
+        case.write_label(tmp_path / "no.nii", case.read_label()[1:])
+
+
+def test_kidneys_have_the_spacing_of_their_slices_first(tmp_path):
+    for case in open("kits19", made(tmp_path, "kits19")).cases:
+        assert case.spacing[0] in (0.5, 1, 2, 3, 5)
+        assert case.spacing[1] == case.spacing[2] < 1.05
+        assert case.shape == case.image_header.shape
+
+
+def test_the_image_of_a_case_that_was_not_fetched_says_how_to_get_it(tmp_path):
+    dataset = open("kits19", made(tmp_path, "kits19", "no_images"))
+    with pytest.raises(DataError, match=r"case_00000.*imaging\.nii\.gz has no image.*get_imaging"):
+        dataset.cases[0].read_image()
+    assert "types: no image: 4" in str(dataset.report())
+    assert all(path.is_file() for case in dataset.cases for path in case.files)
+
+
+def test_official_test_cases_without_labels_are_left_out(tmp_path):
+    folder = made(tmp_path, "kits19")
+    (folder / "data/case_00003").rename(folder / "data/case_00210")
+    (folder / "data/case_00210/segmentation.nii.gz").unlink()
+    assert dict(open("kits19", folder).left_out) == {"case_00210": "official test case, without label"}
+
+
+def test_excluded_cases_are_kept_on_request(tmp_path):
+    folder = made(tmp_path, "kits19", "excluded_cases")
+    assert [len(open("kits19", folder, corrections=choice).cases) for choice in ("drop_bad", None)] == [3, 4]
+
+
+def test_affines_that_differ_are_a_warning(tmp_path):
+    case = open("kits19", made(tmp_path, "kits19")).cases[0]
+    affine = case.affine.copy()
+    affine[0, 3] += 0.5
+    volumes.write(case.labels[0], volumes.read(case.label_header), affine)
+    report = open("kits19", tmp_path / "kits19").report()
+    assert report.warnings == (
+        "case_00000: the affines of image and label differ by up to 0.5 mm; voxels are paired by their index",
+    )

@@ -4,6 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from PIL import Image, UnidentifiedImageError
 
 from rareseg.datasets import open
 
@@ -106,3 +107,48 @@ def test_drive(checked):
     assert 100 * report.mean_inside() == percent(12.6347)
     assert {check.shape for check in report.checks} == {(584, 565, 3)}
     assert [case.id for case in report.dataset.cases] == [f"{number:02d}" for number in range(1, 41)]
+
+
+def test_cvc_clinicdb(checked):
+    report = checked("cvc_clinicdb")
+    assert report.faults == ()
+    assert len(report.checks) == 16
+    assert {check.case.group for check in report.checks} == {"sequence 01"}
+    assert {check.shape for check in report.checks} == {(288, 384, 3)}
+    assert 100 * report.mean_share() == percent(18.2509)
+    found = shares(report)
+    assert (found["1"], found["2"], found["16"]) == percent((15.3519, 18.5655, 7.1370))
+    grey = [int(warning.split(":")[0]) for warning in report.warnings if "cut at 128" in warning]
+    assert grey == [1, 2, 3, 4, 5, 8, 9, 14, 15]
+
+
+def test_the_official_frame_is_tagged_grey_and_read_in_colour(real_data):
+    """Pillow refuses it, OpenCV gives the first channel three times."""
+    case = open("cvc_clinicdb", real_data("cvc_clinicdb")).cases[0]
+    with pytest.raises(UnidentifiedImageError):
+        Image.open(case.image)
+    image = case.read_image()
+    assert image.shape == (288, 384, 3)
+    assert np.ptp(image, axis=2).mean() > 30
+
+
+VOXELS = {  # of class 0, 1 and 2
+    "case_00015": (19377949, 271289, 11562),
+    "case_00021": (9850745, 103734, 6993),
+    "case_00039": (23446727, 142581, 3652),
+    "case_00061": (7453957, 124943, 23276),
+    "case_00160": (100379621, 2071347, 252136),
+}
+
+
+def test_kits19_labels(real_data):
+    dataset = open("kits19", real_data("kits19"), corrections=None)
+    report = dataset.report()
+    assert report.faults == report.warnings == ()
+    assert {check.case.id: tuple(check.counts) for check in report.checks} == VOXELS
+    stored = {case.id: case.label_header for case in dataset.cases}
+    assert [name for name, head in stored.items() if head.dtype == np.uint16] == ["case_00015", "case_00039"]
+    assert dataset.cases[-1].shape == (252, 512, 796)
+    assert dataset.cases[-1].spacing == pytest.approx((1, 0.451, 0.451), abs=1e-3)
+    assert "cases without image: 5" in str(report)
+    assert [case.id for case in open("kits19", real_data("kits19")).cases] == [*VOXELS][1:]

@@ -123,6 +123,12 @@ def test_official_patches_of_one_image_validate_together():
     assert len(parts["validation"]) == 6
 
 
+def test_an_official_validation_part_is_kept():
+    cases = items(6, part=lambda k: ("training", "validation", "test")[k % 3])
+    parts = split(cases, {"kind": "official", "fractions": [0.4, 0.4, 0.2]})
+    assert ids(parts) == {"train": ["000", "003"], "validation": ["001", "004"], "test": ["002", "005"]}
+
+
 def test_official_needs_both_halves():
     with pytest.raises(DataError, match=r"Set split\.kind to random"):
         split(items(20, part=lambda _: "training"), {"kind": "official"})

@@ -15,10 +15,9 @@ def built(network, shape, channels):
     macs = activations = 0
     for layer in model.layers:
         if isinstance(layer, keras.layers.Conv2D | keras.layers.Conv2DTranspose):
-            output, kernel = layer.output.shape[1:], layer.kernel.shape
             transposed = isinstance(layer, keras.layers.Conv2DTranspose)
-            macs += math.prod(output[:-1]) * (kernel[2] * kernel[3] if transposed else math.prod(kernel))
-            activations += math.prod(output)
+            macs += math.prod((layer.input if transposed else layer.output).shape[1:-1]) * math.prod(layer.kernel.shape)
+            activations += math.prod(layer.output.shape[1:])
     return macs, activations
 
 

@@ -1,32 +1,23 @@
 """Every network to its last layer: parameters, shapes, names, connections."""
 
+import json
 import math
+import re
 from collections import Counter
+from itertools import product
+from pathlib import Path
 
+import keras
 import pytest
 
 from rareseg import models
 
-TOTALS = [  # preset, input shape, classes, trainable, not trainable
-    ("unet_all", (192, 256, 3), 1, 8_550_785, 6_848),
-    ("unet_all", (192, 256, 3), 2, 8_550_818, 6_848),
-    ("unet_all", (64, 64, 1), 2, 8_550_242, 6_848),
-    ("unet_demo", (64, 64, 3), 2, 133_802, 816),
-    ("unet_demo", (64, 64, 1), 2, 133_658, 816),
-    ("unet_miscnn", (288, 384, 3), 2, 7_766_018, 5_888),
-    ("unet_miscnn", (128, 128, 1), 2, 7_765_442, 5_888),
-    ("unet_miscnn", (96, 96, 96, 1), 2, 22_581_250, 5_888),
-    ("unet_miscnn", (80, 160, 160, 1), 3, 22_581_283, 5_888),
-    ("unet_ufl", (288, 384, 3), 2, 7_766_018, 0),
-    ("unet_ufl", (512, 512, 1), 2, 7_765_442, 0),
-    ("unet_ufl", (96, 96, 96, 1), 2, 22_581_250, 0),
-    ("unet_ufl", (80, 160, 160, 1), 3, 22_581_283, 0),
-    ("focusnet", (192, 256, 3), 1, 19_063_933, 9_640),
-    ("focusnet", (192, 256, 3), 2, 19_065_222, 9_640),
-    ("focusnet_2019", (256, 256, 3), 1, 18_925_569, 9_608),
-    ("focusnet_2019", (256, 256, 3), 2, 18_925_574, 9_608),
-    ("focusnet_demo", (64, 64, 3), 2, 302_674, 1_216),
-    ("focusnet_demo", (64, 64, 1), 2, 301_818, 1_216),
+PAGE = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
+TOTALS = [  # the table on the page: network, what differs from its preset, input, classes, total, trainable, other
+    (name, json.loads(options or "{}"), json.loads(f"[{shape}]"), *(int(n.replace(",", "")) for n in numbers))
+    for name, options, shape, *numbers in re.findall(
+        r"^\| `(\w+)` \| (?:`(.+)`)? \| \((.+)\) \| (\d) \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \|$", PAGE, re.MULTILINE
+    )
 ]
 
 UNET_ALL = {  # block: output shape without the batch, parameters
@@ -134,11 +125,37 @@ FOCUSNET = {
     "output": ((192, 256, 1), 33),
 }
 
+ATTENTION_UNET = {
+    "enc1": ((192, 256, 32), 10_400),
+    "scale2": ((96, 128, 96), 1_792),  # with what it is joined with
+    "scale3": ((48, 64, 192), 3_584),
+    "scale4": ((24, 32, 384), 7_168),
+    "enc2": ((96, 128, 64), 92_800),
+    "enc3": ((48, 64, 128), 369_920),
+    "enc4": ((24, 32, 64), 258_688),
+    "mid": ((12, 16, 512), 2_659_328),
+    "gate4_signal": ((12, 16, 512), 264_704),
+    "gate4": ((24, 32, 64), 250_689),
+    "dec4": ((24, 32, 96), 147_488),
+    "gate3_signal": ((24, 32, 96), 9_696),
+    "gate3": ((48, 64, 128), 93_057),
+    "dec3": ((48, 64, 192), 55_360),
+    "gate2_signal": ((24, 32, 96), 9_696),
+    "gate2": ((96, 128, 64), 25_025),
+    "dec2": ((96, 128, 96), 55_328),
+    "dec1": ((192, 256, 64), 27_680),
+    "pred1": ((24, 32, 1), 813_825),
+    "pred2": ((48, 64, 1), 370_049),
+    "pred3": ((96, 128, 1), 92_865),
+    "output": ((192, 256, 1), 28_001),
+}
+
 BLOCKS = [
     ("unet_all", (192, 256, 3), 1, UNET_ALL),
     ("unet_miscnn", (288, 384, 3), 2, UNET_MISCNN),
     ("unet_ufl", (288, 384, 3), 2, UNET_UFL),
     ("focusnet", (192, 256, 3), 1, FOCUSNET),
+    ("attention_unet", (192, 256, 3), 1, ATTENTION_UNET),
 ]
 
 PAIR = "conv1 norm1 act1 conv2 norm2 act2"
@@ -190,6 +207,16 @@ NAMES = {  # preset: {block: suffixes of its layers}; "." is the layer named as 
         "fuse": "cat conv",
         "output": "logits .",
     },
+    "attention_unet": {
+        "image": ".",
+        **{f"enc{i}": f"{PAIR} down" for i in (1, 2, 3, 4)},
+        **{f"scale{i}": ". conv cat" for i in (2, 3, 4)},
+        "mid": PAIR,
+        **{f"gate{i}_signal": "conv norm act" for i in (4, 3, 2)},
+        **{f"gate{i}": "theta phi phi_up add act psi resize scale conv norm" for i in (4, 3, 2)},
+        **{f"dec{i}": "up cat" for i in (4, 3, 2, 1)},
+        **dict.fromkeys(("pred1", "pred2", "pred3", "output"), f"{PAIR} logits ."),
+    },
 }
 
 INPUTS = [  # preset, layer, the layers it reads, in order
@@ -215,6 +242,21 @@ INPUTS = [  # preset, layer, the layers it reads, in order
     ("focusnet", "fuse_cat", ["side3", "side2", "side1", "side0"]),
     ("focusnet", "output_logits", ["fuse_conv"]),
     ("focusnet_2019", "output_logits", ["b_tail3_add"]),
+    ("attention_unet", "scale2", ["image"]),
+    ("attention_unet", "scale3", ["scale2"]),
+    ("attention_unet", "scale3_cat", ["scale3_conv", "enc2_down"]),
+    ("attention_unet", "gate4_signal_conv", ["mid_act2"]),
+    ("attention_unet", "gate4_theta", ["enc4_act2"]),
+    ("attention_unet", "gate4_phi", ["gate4_signal_act"]),
+    ("attention_unet", "gate4_scale", ["enc4_act2", "gate4_resize"]),
+    ("attention_unet", "dec4_up", ["mid_act2"]),
+    ("attention_unet", "dec4_cat", ["dec4_up", "gate4_norm"]),
+    ("attention_unet", "gate3_signal_conv", ["dec4_cat"]),
+    ("attention_unet", "gate2_signal_conv", ["dec4_cat"]),
+    ("attention_unet", "dec2_cat", ["dec2_up", "gate2_norm"]),
+    ("attention_unet", "dec1_cat", ["dec1_up", "enc1_act2"]),
+    ("attention_unet", "pred2_conv1", ["dec3_cat"]),
+    ("attention_unet", "output_conv1", ["dec1_cat"]),
 ]
 
 
@@ -233,13 +275,17 @@ def inputs(layer):
     return [tensor._keras_history.operation.name for tensor in given]
 
 
-@pytest.mark.parametrize(("name", "shape", "classes", "trainable", "other"), TOTALS)
-def test_parameters_are_those_of_the_tables(name, shape, classes, trainable, other):
-    model = models.build(name, shape, classes)
+@pytest.mark.parametrize(("name", "options", "shape", "classes", "total", "trainable", "other"), TOTALS)
+def test_parameters_are_those_of_the_page(name, options, shape, classes, total, trainable, other):
+    model = models.build({"name": name, **options}, tuple(shape), classes)
     assert count(model.trainable_weights) == trainable
     assert count(model.non_trainable_weights) == other
-    assert model.count_params() == trainable + other
-    assert model.output_shape == (None, *shape[:-1], classes)
+    assert model.count_params() == total
+    assert models.final(model).output_shape == (None, *shape[:-1], classes)
+
+
+def test_the_page_counts_every_network():
+    assert {name for name, *_ in TOTALS} == set(models.presets())
 
 
 @pytest.mark.parametrize(("name", "shape", "classes", "table"), BLOCKS, ids=[row[0] for row in BLOCKS])
@@ -274,10 +320,39 @@ def test_layers_are_connected_in_order(narrow_model, name, layer, expected):
 
 @pytest.mark.parametrize("name", models.presets())
 @pytest.mark.parametrize("shape", [(16, 32, 3), (16, 16, 32, 3)], ids=["2D", "3D"])
-def test_no_one_wide_convolution_has_a_stride(narrow_model, name, shape):
-    convolutions = [layer for layer in narrow_model(name, shape).layers if hasattr(layer, "kernel_size")]
+def test_no_layer_is_one_that_corrupts_memory(narrow_model, name, shape):
+    """TensorFlow 2.21 writes beside the buffers of two products; see ``blocks``."""
+    model = narrow_model(name, shape)
+    assert all(isinstance(layer, keras.layers.Layer) for layer in model.operations)  # no bare product among them
+    convolutions = [layer for layer in model.layers if hasattr(layer, "kernel_size")]
     assert convolutions
     assert not [c.name for c in convolutions if set(c.kernel_size) == {1} and set(c.strides) != {1}]
+    multiplying = [layer for layer in model.layers if any(len(weight.shape) == 2 for weight in layer.weights)]
+    assert bool(multiplying) == name.startswith("focusnet")
+    assert not [layer.name for layer in multiplying if len(layer.input.shape) > 3]
+
+
+@pytest.mark.parametrize(("gates", "pyramid", "supervision"), list(product([False, True], repeat=3)))
+def test_attention_unets_have_the_parts_that_are_asked_for(narrow_model, gates, pyramid, supervision):
+    options = {"attention_gates": gates, "multi_input": pyramid, "deep_supervision": supervision}
+    model = narrow_model("attention_unet", **options)
+    parts = {re.match("[a-z]+", layer.name)[0] for layer in model.layers}
+    asked = {part for part, wanted in {"gate": gates, "scale": pyramid, "pred": supervision}.items() if wanted}
+    assert parts == {"image", "enc", "mid", "dec", "output"} | asked
+    coarse = ["pred1", "pred2", "pred3"] if supervision else []
+    assert model.output_names == [*coarse, "output"]
+    assert [tensor.shape[1:-1] for tensor in model.outputs] == [(2, 4), (4, 8), (8, 16), (16, 32)][
+        -len(model.outputs) :
+    ]
+    assert inputs(model.get_layer("enc2_conv1")) == ["scale2_cat" if pyramid else "enc1_down"]
+    assert inputs(model.get_layer("dec3_cat")) == ["dec3_up", "gate3_norm" if gates else "enc3_act2"]
+
+
+def test_attention_unets_start_as_released(narrow_model):
+    layers = [layer for layer in narrow_model("attention_unet").layers if hasattr(layer, "kernel_initializer")]
+    started = {layer.name: layer.kernel_initializer.kind for layer in layers}
+    normal = re.compile(r"(enc\d|mid|pred\d|output)_conv\d|gate\d_signal_conv|dec\d_up")
+    assert started == {name: "glorot_normal" if normal.fullmatch(name) else "glorot_uniform" for name in started}
 
 
 @pytest.mark.parametrize(

@@ -13,17 +13,17 @@ from rareseg.models.blocks import Blocks
 SPACES = [pytest.param((4, 6), id="2D"), pytest.param((4, 2, 6), id="3D")]
 
 
-def model_of(block, shape, **settings):
-    """Return a model of one block with random weights of a trained network's size."""
-    image = keras.Input(shape)
-    model = keras.Model(image, block(Blocks(rank=len(shape) - 1, seed=0, **settings), image))
+def model_of(block, *shapes, **settings):
+    """Return a model of one block with random weights of a trained network's size; one input for each shape."""
+    given = [keras.Input(shape) for shape in shapes]
+    model = keras.Model(given, block(Blocks(rank=len(shapes[0]) - 1, seed=0, **settings), *given))
     generator = np.random.default_rng(1)
     model.set_weights([generator.uniform(0.2, 0.8, w.shape) for w in model.get_weights()])
     return model
 
 
-def result(model, x):
-    return ops.convert_to_numpy(model(x, training=False))
+def result(model, *given):
+    return ops.convert_to_numpy(model(given, training=False))
 
 
 def convolve(x, kernel, bias, stride=1):
@@ -36,6 +36,25 @@ def convolve(x, kernel, bias, stride=1):
     windows = windows[(slice(None), *[slice(None, None, stride)] * rank)]
     own = tuple(range(rank + 2, 2 * rank + 2))
     return np.tensordot(windows, kernel, axes=((*own, rank + 1), (*range(rank), rank))) + bias
+
+
+def spread(x, kernel, bias, stride):
+    """Enlarge (B, *space, in) by a transposed convolution with (*size, out, in), same padding as TensorFlow."""
+    rank, size = x.ndim - 2, kernel.shape[0]
+    full = np.zeros((len(x), *(n * stride + size for n in x.shape[1:-1]), kernel.shape[-2]))
+    for position in np.ndindex(kernel.shape[:rank]):
+        cells = [slice(k, k + n * stride, stride) for k, n in zip(position, x.shape[1:-1], strict=True)]
+        full[(slice(None), *cells)] += x @ kernel[position].T
+    before = max(size - stride, 0) // 2
+    kept = [slice(before, before + n * stride) for n in x.shape[1:-1]]
+    return full[(slice(None), *kept)] + bias
+
+
+def repeat(x):
+    """Double the size of (B, *space, C) by repetition."""
+    for axis in range(1, x.ndim - 1):
+        x = x.repeat(2, axis=axis)
+    return x
 
 
 def normalise(x, layer):
@@ -86,10 +105,24 @@ def test_instance_norm_equals_the_formula(images, space):
 def test_resize_conv_equals_the_formula(images, space):
     model = model_of(lambda blocks, x: blocks.resize_conv(x, 2, name="up"), (*space, 3))
     x = images(1, *space, 3)
-    doubled = x
-    for axis in range(1, len(space) + 1):
-        doubled = doubled.repeat(2, axis=axis)
-    np.testing.assert_allclose(result(model, x), np.maximum(convolve(doubled, *model.get_weights()), 0), atol=1e-4)
+    np.testing.assert_allclose(result(model, x), np.maximum(convolve(repeat(x), *model.get_weights()), 0), atol=1e-4)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("space", SPACES)
+def test_gate_equals_the_formula(images, space, stride):
+    coarse = [n // 2 for n in space]
+    shapes = [(*(n * 2 * stride for n in coarse), 3), (*coarse, 5)]
+    model = model_of(lambda blocks, x, signal: blocks.gate(x, signal, 4, stride=stride, name="gate"), *shapes)
+    model.set_weights([w / 5 for w in model.get_weights()])  # so that no sigmoid is flat
+    layers = {layer.name.removeprefix("gate_"): layer for layer in model.layers}
+    weights = {name: layer.get_weights() for name, layer in layers.items()}
+    x, signal = (images(2, *shape) for shape in shapes)
+    theta = convolve(x, *weights["theta"], stride=2)
+    phi = spread(convolve(signal, *weights["phi"]), *weights["phi_up"], stride)
+    gate = 1 / (1 + np.exp(-convolve(np.maximum(phi + theta, 0), *weights["psi"])))
+    expected = normalise(convolve(x * repeat(gate), *weights["conv"]), layers["norm"])
+    np.testing.assert_allclose(result(model, x, signal), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(

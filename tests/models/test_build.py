@@ -17,12 +17,20 @@ PRESETS = sorted(models.presets())
 NARROWED = [name for name in PRESETS if not name.endswith("_demo")]  # a narrow demo network is its full one again
 SHAPE = (16, 32, 3)
 
-# Run on the other backend: prints a digest of the weights of every configuration it is given.
+# Run on the other backend: prints a digest of the weights of every configuration it is given, and keeps the outputs.
 CHILD = """
 import hashlib, json, sys
+import keras, numpy as np
 from rareseg import models
-digest = lambda model: hashlib.sha256(b"".join(w.tobytes() for w in model.get_weights())).hexdigest()
-print(json.dumps({name: digest(models.build(config, (16, 32, 3), 2)) for name, config in json.load(sys.stdin).items()}))
+configs, shape, path = json.load(sys.stdin)
+x = np.random.default_rng(0).normal(size=(2, *shape)).astype("float32")
+digests, outputs = {}, {}
+for name, config in configs.items():
+    model = models.build(config, shape, 2)
+    digests[name] = hashlib.sha256(b"".join(weight.tobytes() for weight in model.get_weights())).hexdigest()
+    outputs[name] = np.asarray(models.final(model).predict_on_batch(x))
+np.savez(path, **outputs)
+print(json.dumps(digests))
 print(json.dumps("tensorflow" in sys.modules))
 """
 
@@ -32,7 +40,13 @@ def digest(model):
 
 
 def run(model, x):
-    return ops.convert_to_numpy(model(x, training=False))
+    """Return the outputs of a model, a list also where there is one."""
+    return [ops.convert_to_numpy(result) for result in keras.tree.flatten(model(x, training=False))]
+
+
+def assert_close(results, expected, atol=1e-6):
+    for result, wanted in zip(results, expected, strict=True):
+        np.testing.assert_allclose(result, wanted, atol=atol)
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras saving TensorFlow's variables
@@ -41,7 +55,7 @@ def test_a_saved_model_comes_back_equal(narrow_model, images, tmp_path, name):
     model, x = narrow_model(name), images(2, *SHAPE)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    np.testing.assert_allclose(run(loaded, x), run(model, x), atol=1e-6)
+    assert_close(run(loaded, x), run(model, x))
     assert [layer.name for layer in loaded.layers] == [layer.name for layer in model.layers]
     initialisers = [m.get_layer("output_logits").kernel_initializer for m in (loaded, model)]
     assert isinstance(initialisers[0], models.Seeded)
@@ -56,22 +70,25 @@ def test_the_seed_fixes_weights_and_names(narrow, narrow_model, name):
     assert digest(again) == digest(model) != digest(other)
 
 
-def test_the_seed_gives_the_same_bits_on_another_backend(narrow, narrow_model):
+def test_another_backend_has_the_same_weights_and_outputs(narrow, narrow_model, images, tmp_path):
     other = "jax" if keras.backend.backend() == "tensorflow" else "tensorflow"
     pytest.importorskip(other)
-    configs = {name: narrow(name) for name in ("unet_all", "unet_ufl", "focusnet")}
+    flags = "--xla_backend_optimization_level=0"  # nearly all of the time goes into compiling
     child = subprocess.run(
         [sys.executable, "-c", CHILD],
-        input=json.dumps(configs),
-        env={**os.environ, "KERAS_BACKEND": other},
+        input=json.dumps([{name: narrow(name) for name in NARROWED}, SHAPE, str(tmp_path / "outputs.npz")]),
+        env={**os.environ, "KERAS_BACKEND": other, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags},
         capture_output=True,
         text=True,
         check=False,
     )
     assert child.returncode == 0, child.stderr
     digests, has_tensorflow = map(json.loads, child.stdout.splitlines()[-2:])
-    assert digests == {name: digest(narrow_model(name)) for name in configs}
+    assert digests == {name: digest(narrow_model(name)) for name in NARROWED}
     assert has_tensorflow == (other == "tensorflow")
+    outputs = np.load(tmp_path / "outputs.npz")
+    for name in NARROWED:
+        assert_close([outputs[name]], run(narrow_model(name), images(2, *SHAPE))[-1:], atol=1e-4)
 
 
 @pytest.mark.parametrize("name", NARROWED)
@@ -92,11 +109,11 @@ def test_dropout_layers_have_seeds_of_their_own():
 @pytest.mark.parametrize("name", NARROWED)
 def test_probabilities_are_float32_and_sum_to_one(policy, narrow, images, name):
     model = models.build(narrow(name), SHAPE, 2)
-    result = run(model, images(2, *SHAPE))
     assert model.layers[1].compute_dtype == policy.removeprefix("mixed_")
-    assert result.dtype == np.float32
-    assert (result >= 0).all()
-    np.testing.assert_allclose(result.sum(axis=-1), 1, atol=1e-6)
+    for result in run(model, images(2, *SHAPE)):
+        assert result.dtype == np.float32
+        assert (result >= 0).all()
+        np.testing.assert_allclose(result.sum(axis=-1), 1, atol=1e-6)
 
 
 @pytest.mark.parametrize("classes", [1, 2, 4])
@@ -109,39 +126,41 @@ def test_the_prior_is_what_the_biases_of_the_output_predict(narrow_model, name, 
     assert not np.asarray(narrow_model(name, classes=classes).get_layer("output_logits").bias).any()
 
 
-def test_one_class_is_the_sigmoid_of_its_logit(narrow_model, images):
+@pytest.mark.parametrize("name", ["unet_all", "attention_unet"])
+def test_one_class_is_the_sigmoid_of_its_logit(narrow_model, images, name):
     x = images(2, *SHAPE)
-    logits = run(narrow_model("unet_all", classes=1, output="logits"), x)
-    np.testing.assert_allclose(run(narrow_model("unet_all", classes=1), x), 1 / (1 + np.exp(-logits)), atol=1e-6)
+    logits = run(narrow_model(name, classes=1, output="logits"), x)
+    assert_close(run(narrow_model(name, classes=1), x), [1 / (1 + np.exp(-values)) for values in logits])
 
 
 @pytest.mark.parametrize("name", NARROWED)
 def test_logits_are_the_probabilities_before_the_softmax(narrow_model, images, name):
     model, linear, x = narrow_model(name), narrow_model(name, output="logits"), images(2, *SHAPE)
     assert [layer.name for layer in linear.layers] == [layer.name for layer in model.layers]
-    logits = run(linear, x).astype("float64")
-    softmax = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
-    np.testing.assert_allclose(run(model, x), softmax, atol=1e-6)
-    assert abs(logits.sum(axis=-1) - 1).max() > 1e-3
+    logits = [values.astype("float64") for values in run(linear, x)]
+    assert_close(run(model, x), [np.exp(values) / np.exp(values).sum(axis=-1, keepdims=True) for values in logits])
+    assert min(abs(values.sum(axis=-1) - 1).max() for values in logits) > 1e-3
 
 
 @pytest.mark.parametrize("name", NARROWED)
 def test_a_prediction_does_not_depend_on_its_batch(narrow_model, images, name):
     model, x = narrow_model(name), images(2, *SHAPE)
     x[1:] *= 10
-    np.testing.assert_allclose(run(model, x)[:1], run(model, x[:1]), atol=1e-5)
+    assert_close([values[:1] for values in run(model, x)], run(model, x[:1]), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", NARROWED)
 def test_unknown_sizes_give_the_same_network(narrow_model, images, name):
     model, x = narrow_model(name, (None, None, 3)), images(2, *SHAPE)
-    assert model.output_shape == (None, None, None, 2)
-    np.testing.assert_allclose(run(model, x), run(narrow_model(name), x), atol=1e-6)
+    assert {output.shape for output in model.outputs} == {(None, None, None, 2)}
+    assert_close(run(model, x), run(narrow_model(name), x))
 
 
 @pytest.mark.parametrize("name", NARROWED)
 def test_volumes_work_like_images(narrow_model, images, name):
-    assert run(narrow_model(name, (16, 16, 32, 3)), images(1, 16, 16, 32, 3)).shape == (1, 16, 16, 32, 2)
+    *coarse, output = run(narrow_model(name, (16, 16, 32, 3)), images(1, 16, 16, 32, 3))
+    assert output.shape == (1, 16, 16, 32, 2)
+    assert [values.shape for values in coarse] == [(1, n, n, 2 * n, 2) for n in (2, 4, 8)][: len(coarse)]
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -226,16 +245,16 @@ def test_mistakes_are_named(config, shape, classes, message):
         ({"name": "unet_ufl", "depth": 2}, 4),
         ("focusnet", 16),
         ("focusnet_demo", 16),
+        ("attention_unet", 16),
     ],
 )
 def test_size_factor(config, factor):
     assert models.size_factor(config) == factor
 
 
-def test_final_keeps_the_output_alone(images):
-    x = keras.Input((4, 4, 1), name="image")
-    coarse = keras.layers.AveragePooling2D(2, name="coarse")(x)
-    output = keras.layers.ReLU(name="output")(x)
-    final = models.final(keras.Model(x, [coarse, output]))
-    np.testing.assert_array_equal(run(final, images(1, 4, 4, 1)), np.maximum(images(1, 4, 4, 1), 0))
+def test_final_keeps_the_output_alone(narrow_model, images):
+    model, x = narrow_model("attention_unet"), images(1, *SHAPE)
+    final = models.final(model)
+    assert_close(run(final, x), run(model, x)[-1:], atol=0)
+    assert "pred3" not in [layer.name for layer in final.layers]
     assert models.final(final) is final

@@ -17,11 +17,14 @@ generator = np.random.default_rng(0)
 images = generator.normal(size=(8, size, size, 3)).astype("float32")
 labels = generator.integers(0, 2, (8, size, size)).astype("uint8")
 model = models.build({**config, "output": "logits"}, (size, size, 3), 2)
-model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=False)
+losses = [keras.losses.SparseCategoricalCrossentropy(from_logits=True) for _ in model.outputs]
+model.compile("adam", losses, jit_compile=False)
+strides = [size // output.shape[1] for output in model.outputs]
+labels = [labels[:, ::stride, ::stride] for stride in strides]
 before, start = [w.copy() for w in model.get_weights()], time.process_time()
-loss = model.train_on_batch(images, labels)
+results = model.train_on_batch(images, labels)
 seconds = time.process_time() - start
-assert np.isfinite(loss) and np.isfinite(model.predict_on_batch(images)).all()
+assert np.isfinite(results).all() and np.isfinite(models.final(model).predict_on_batch(images)).all()
 assert not np.array_equal(before[0], model.get_weights()[0])
 print(json.dumps(seconds))
 """
@@ -36,14 +39,14 @@ def first_step(config, size):
     return json.loads(child.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("width", [2, 3, 4, 8])
-def test_narrow_focusnets_train(width):
-    first_step({"name": "focusnet", "width": width}, 32)
+NARROW = {"focusnet": ("width", [2, 3, 4, 8]), "unet_all": ("filters", [1, 2, 4]), "attention_unet": ("width", [2])}
 
 
-@pytest.mark.parametrize("filters", [1, 2, 4])
-def test_narrow_unets_train(filters):
-    first_step({"name": "unet_all", "filters": filters}, 32)
+@pytest.mark.parametrize(
+    "config", [{"name": name, option: width} for name, (option, widths) in NARROW.items() for width in widths], ids=str
+)
+def test_narrow_networks_train(config):
+    first_step(config, 32)
 
 
 @pytest.mark.parametrize(("name", "budget"), [("unet_demo", 20), ("focusnet_demo", 60)])

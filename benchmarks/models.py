@@ -1,0 +1,185 @@
+"""What a training step of each network costs, and of ours against MIScnn's own architecture.
+
+Networks: a process each, at the size of its paper or at the largest that two cores bear (`NETWORKS` says which), all
+threads; memory is the high-water mark of that process, libraries included. ``KERAS_BACKEND=jax`` measures JAX, and
+``--peak`` prints the share of a device's rate that a network reaches.
+
+MIScnn: the same network built by both, with equal weights, in one process with one thread; steps in turn, and the
+median of the ratios of neighbours.
+"""
+
+import argparse
+import importlib
+import json
+import math
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from record import Figure, arguments, finish
+
+NETWORKS = [  # preset, batch, input shape; what the papers have where that is more
+    ("unet_all", 16, (192, 256, 3)),
+    ("focusnet", 4, (192, 256, 3)),  # 16
+    ("focusnet_2019", 4, (192, 256, 3)),  # 16
+    ("attention_unet", 16, (192, 256, 3)),
+    ("unet_miscnn", 2, (288, 384, 3)),
+    ("unet_ufl", 2, (288, 384, 3)),
+    ("unet_miscnn", 1, (80, 160, 160, 1)),  # 2
+    ("unet_ufl", 1, (80, 160, 160, 1)),  # 2
+    ("unet_demo", 8, (64, 64, 3)),
+    ("focusnet_demo", 8, (64, 64, 3)),
+]
+QUICK = [("unet_demo", 8, (64, 64, 3))]
+STEPS = 3
+MODES = {  # of the comparison: dtype policy, XLA
+    "float32": ("float32", False),
+    "float32 with XLA": ("float32", True),
+    "mixed_bfloat16": ("mixed_bfloat16", False),
+    "mixed_bfloat16 with XLA": ("mixed_bfloat16", True),
+}
+RATIO = 1.03
+SHAPE, BATCH = (96, 128, 3), 2
+PAIRS, QUICK_PAIRS = 31, 5
+HOW = (
+    f"a process per network: one step to compile, median of {STEPS} more, random images, Adam, cross entropy, all "
+    "threads; memory: high-water mark of the process. Against MIScnn's `standard`: a process with one thread per mode, "
+    f"batch {BATCH} of {SHAPE}, CPU time, median of the ratios of {PAIRS} neighbouring steps ({QUICK_PAIRS} if quick)"
+)
+
+
+def main() -> int:
+    """Measure in child processes, print and record."""
+    parser = arguments(__doc__.splitlines()[0])
+    parser.add_argument("--peak", type=float, help="TFLOP/s of the device; prints the share that each network reaches")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        function, job = json.loads(options.child)
+        print(json.dumps({"network": _network, "pairs": _pairs}[function](**job)))
+        return 0
+    figures = []
+    for figure in [*_against_miscnn(options), *_networks(options)]:
+        print(figure, flush=True)
+        figures.append(figure)
+    return finish("models", HOW, figures, options)
+
+
+def _networks(options: argparse.Namespace) -> Iterator[Figure]:
+    for name, batch, shape in QUICK if options.quick else NETWORKS:
+        about = f"{name}, {' x '.join(map(str, (batch, *shape)))}"
+        found = _child("network", {"name": name, "batch": batch, "shape": shape})
+        yield Figure(f"{about}, seconds per step", found["wall"])
+        yield Figure(f"{about}, CPU seconds per step", found["cpu"])
+        yield Figure(f"{about}, seconds of the first step", found["first"])
+        yield Figure(f"{about}, GiB at most", found["gibibytes"])
+        if options.peak:
+            yield Figure(f"{about}, per cent of the peak rate", found["tera"] / found["wall"] / options.peak * 100)
+
+
+def _against_miscnn(options: argparse.Namespace) -> Iterator[Figure]:
+    for mode, (policy, xla) in list(MODES.items())[: 1 if options.quick else None]:
+        pairs = QUICK_PAIRS if options.quick else PAIRS
+        found = _child("pairs", {"policy": policy, "xla": xla, "pairs": pairs}, backend="tensorflow", threads="1")
+        yield Figure(f"unet_miscnn against MIScnn, {mode}", found["ratio"], RATIO)
+        yield Figure(f"unet_miscnn, {mode}, CPU milliseconds per step", found["ours"] * 1000)
+
+
+def _child(function: str, job: dict[str, Any], backend: str | None = None, threads: str | None = None) -> Any:
+    """Return what a process of its own measures."""
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    if backend:
+        environment["KERAS_BACKEND"] = backend
+    if threads:
+        environment |= {
+            "OMP_NUM_THREADS": threads,
+            "TF_NUM_INTRAOP_THREADS": threads,
+            "TF_NUM_INTEROP_THREADS": threads,
+        }
+    command = [sys.executable, __file__, "--child", json.dumps([function, job])]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{job} failed with {done.returncode}:\n{done.stderr[-3000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _network(name: str, batch: int, shape: list[int]) -> dict[str, float]:
+    """Return seconds per step, memory, and tera-operations per step of a network."""
+    import keras
+
+    from rareseg import models
+
+    model = models.build({"name": name, "output": "logits"}, tuple(shape), 2)
+    step = _trainer(model, batch, shape, from_logits=True, xla=keras.backend.backend() != "tensorflow")
+    first, *later = [_clocked(step) for _ in range(1 + STEPS)]
+    wall, cpu = (sorted(values)[STEPS // 2] for values in zip(*later, strict=True))
+    gibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return {
+        "wall": wall,
+        "cpu": cpu,
+        "first": first[0],
+        "gibibytes": gibibytes,
+        "tera": _operations(model) * batch / 1e12,
+    }
+
+
+def _pairs(policy: str, xla: bool, pairs: int) -> dict[str, float]:
+    """Return the median ratio of our step to MIScnn's, and the median of ours in seconds of CPU time."""
+    import keras
+
+    from rareseg import models
+
+    importlib.import_module("rareseg.pipeline.miscnn")  # first: it makes MIScnn run on today's Keras
+    standard = importlib.import_module("miscnn.neural_network.architecture.unet.standard")
+    keras.config.set_dtype_policy(policy)
+    theirs = standard.Architecture().create_model_2D(SHAPE, n_labels=2)
+    ours = models.build("unet_miscnn", SHAPE, 2)
+    theirs.set_weights(ours.get_weights())
+    steps = [_trainer(model, BATCH, SHAPE, False, xla) for model in (ours, theirs)]
+    seconds: list[list[float]] = []
+    for turn in range(2 + pairs):
+        order = (0, 1) if turn % 2 else (1, 0)
+        measured = {index: _clocked(steps[index])[1] for index in order}
+        if turn > 1:  # the first two compile and warm up
+            seconds.append([measured[0], measured[1]])
+    ratios = sorted(own / other for own, other in seconds)
+    return {"ratio": ratios[pairs // 2], "ours": sorted(own for own, _ in seconds)[pairs // 2]}
+
+
+def _trainer(model: Any, batch: int, shape: Sequence[int], from_logits: bool, xla: bool) -> Callable[[], Any]:
+    """Return a function that takes one step."""
+    import keras
+    import numpy as np
+
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits)
+    model.compile(keras.optimizers.Adam(), loss=[loss] * len(model.outputs), jit_compile=xla)
+    generator = np.random.default_rng(0)
+    images = generator.normal(size=(batch, *shape)).astype("float32")
+    labels = [generator.integers(0, 2, (batch, *output.shape[1:-1])).astype("int32") for output in model.outputs]
+    return lambda: model.train_on_batch(images, labels)
+
+
+def _clocked(step: Callable[[], Any]) -> tuple[float, float]:
+    """Return seconds of wall clock and of CPU."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    step()
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+
+def _operations(model: Any) -> int:
+    """Return the operations of a training step per sample: 6 for each multiply-accumulate of a convolution."""
+    found = 0
+    for layer in model.layers:
+        if hasattr(layer, "kernel_size"):
+            transposed = "Transpose" in type(layer).__name__
+            positions = (layer.input if transposed else layer.output).shape[1:-1]
+            found += 6 * math.prod(positions) * math.prod(layer.kernel.shape)
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

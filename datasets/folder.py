@@ -1,0 +1,165 @@
+"""A user's own images and labels, 2D pictures or NIfTI volumes, in one of four layouts.
+
+::
+
+    images/a.png          masks/a.png                  or labels, gt, ground_truth, segmentations; also train/images/...
+    a/image.nii.gz        a/segmentation.nii.gz        one folder per case
+    imagesTr/a_0000.png   labelsTr/a.png               as nnU-Net wants it
+    table.csv: id,image,label[,group,split]            paths from the table's folder; `csv: table.csv` asks for it
+
+The first that is found counts, a table before all. Labels hold class numbers; 0 and 255 are two classes; any other
+values need ``values``, which the message spells out.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from rareseg.datasets import files, volumes
+from rareseg.datasets.case import About, Case, Listing
+from rareseg.datasets.facts import remembered
+from rareseg.datasets.files import DataError
+from rareseg.datasets.layouts import Pair, discovered, from_table, is_volume
+from rareseg.datasets.listing import Faults, some
+from rareseg.datasets.scan import Scan
+
+ABOUT = About(
+    title="own folder",
+    cases=0,
+    classes=("background", "foreground"),
+    channels=3,
+    where="you",
+    terms="yours",
+    markers=(),
+    layout=("images/a.png", "masks/a.png"),
+)
+
+_MOST_VALUES = 32
+_EXPECTED = (
+    "expected images/ + masks/, one folder per case with image and label, imagesTr/ + labelsTr/, or `csv:` with the "
+    "name of a table. Layouts: docs/data.md#own-folder"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Picture(Case):
+    """One picture with a label of any number of classes.
+
+    Attributes:
+        classes: Value in the label file -> class; empty: two classes, cut at 128.
+    """
+
+    classes: Mapping[int, int] = field(default_factory=dict)
+
+    def read_image(self) -> np.ndarray:
+        """Return the image as stored, (H, W, 1) or (H, W, 3), uint8 or uint16, unscaled."""
+        return files.picture(self.image)
+
+    def _label(self, layers: Iterable[np.ndarray]) -> np.ndarray:
+        """Return the classes that the values of the one mask file stand for, (H, W) uint8."""
+        (values,) = layers
+        return files.classified(values, self.classes, self.labels[0]) if self.classes else files.binary(values)
+
+    def _values(self, path: Path) -> np.ndarray:
+        return files.codes(path)
+
+    def _oddities(self, label: np.ndarray, layers: Sequence[np.ndarray]) -> Iterator[str]:
+        """Yield what is odd but legal; values between black and white are classes, unless the file is a JPEG."""
+        if not self.classes:
+            yield from super()._oddities(label, layers)
+
+
+def find(root: Path, *, values: Mapping[int, int] | None = None, csv: str | None = None) -> Listing:
+    """List the cases below ``root``.
+
+    Args:
+        root: The folder.
+        values: Value in the label files -> class; None: found by reading every label once; kept in the cache folder.
+        csv: Name of a table in the folder.
+    """
+    faults, remarks = Faults(), list[str]()
+    pairs = from_table(root / csv, faults) if csv else discovered(root, faults, remarks)
+    faults.refuse("folder", root)
+    if not pairs:
+        raise DataError(f"folder: there is no case in {root}: {_EXPECTED}.")
+    _one_kind(pairs, root)
+    lossy = [pair.id for pair in pairs if pair.label.suffix.lower() in (".jpg", ".jpeg")]
+    if lossy:
+        remarks.append(f"labels stored as JPEG, which blurs them, cut at 128: {some(lossy)}")
+    classes = _classes(root, pairs, values, bool(lossy))
+    number = max(classes.values(), default=1) + 1
+    cases = [_case(pair, classes if pair.id not in lossy else {}) for pair in pairs]
+    names = ABOUT.classes if number == 2 else ("background", *(f"class {k}" for k in range(1, number)))
+    return Listing(cases, tuple(remarks), about=_about(names, cases[0]))
+
+
+def _about(classes: tuple[str, ...], first: Case) -> About:
+    channels = 1 if isinstance(first, Scan) else files.picture(first.image).shape[2]
+    return replace(ABOUT, classes=classes, channels=channels)
+
+
+def _case(pair: Pair, classes: Mapping[int, int]) -> Case:
+    kind = Scan if is_volume(pair.image) else Picture
+    return kind(id=pair.id, image=pair.image, labels=(pair.label,), group=pair.group, part=pair.part, classes=classes)
+
+
+def _one_kind(pairs: Sequence[Pair], root: Path) -> None:
+    """Refuse folders that mix pictures with volumes."""
+    flat, deep = [], []
+    for pair in pairs:
+        for path in (pair.image, pair.label):
+            (deep if is_volume(path) else flat).append(pair.id)
+    if flat and deep:
+        raise DataError(
+            f"folder in {root}: {some(flat)} are pictures and {some(deep)} volumes; expected one kind. "
+            "Give each its own folder."
+        )
+
+
+def _classes(root: Path, pairs: Sequence[Pair], values: Mapping[int, int] | None, lossy: bool) -> Mapping[int, int]:
+    """Return value -> class, as given or as the labels themselves say it."""
+    if values is not None:
+        return _checked(values)
+    read = remembered(root, [pair.label for pair in pairs], _values_in)
+    found = sorted({value for held in read.values() for value in held})
+    if {*found} <= {0, 255} or {*found} <= {0, 1}:
+        return {0: 0, max(found, default=1) or 1: 1}
+    if lossy:
+        raise DataError(f"folder in {root}: labels stored as JPEG can hold two classes alone, found {_listed(found)}.")
+    if found == [*range(len(found))] and len(found) <= _MOST_VALUES:
+        return {value: value for value in range(len(found))}
+    if len(found) > _MOST_VALUES or any(value != int(value) for value in found):
+        worst = max(read, key=lambda path: len(read[path]))
+        raise DataError(
+            f"folder in {root}: labels hold {len(found)} values ({_listed(found)}), most of them in {worst}; expected "
+            f"whole numbers, one for each of at most {_MOST_VALUES} classes. Save the labels with class numbers."
+        )
+    line = ", ".join(f"{value:g}: {number}" for number, value in enumerate(found))
+    raise DataError(
+        f"folder in {root}: labels hold the values {_listed(found)}, expected 0 to {len(found) - 1}. If each is a "
+        f"class, add `values: {{{line}}}` to the configuration."
+    )
+
+
+def _checked(values: Mapping[int, int]) -> dict[int, int]:
+    """Return the mapping given by the user, whose classes must be 0 to n - 1."""
+    classes = sorted({*values.values()})
+    if not values or classes != [*range(len(classes))] or not all(0 <= value <= 65535 for value in values):
+        raise ValueError(f"values must map values 0 to 65535 to classes 0, 1, 2, ..., got {dict(values)}")
+    return dict(values)
+
+
+def _values_in(path: Path) -> list[float]:
+    """Return the values of a label; none of a JPEG, which blurs them."""
+    if path.suffix.lower() in (".jpg", ".jpeg"):
+        return []
+    if is_volume(path):
+        return volumes.values(volumes.header(path))
+    return np.unique(files.codes(path)).tolist()
+
+
+def _listed(values: Iterable[float]) -> str:
+    texts = [f"{value:g}" for value in values]
+    return ", ".join(texts[:_MOST_VALUES]) + (", ..." if len(texts) > _MOST_VALUES else "")

@@ -1,0 +1,134 @@
+"""`Scan`: a case of three dimensions, an image and a label in NIfTI files that share a grid."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+
+from rareseg.datasets import volumes
+from rareseg.datasets.case import Case, Check
+from rareseg.datasets.files import DataError
+
+_NEAR = 1e-3  # millimetres by which affines of image and label may differ without a word
+
+
+@dataclass(frozen=True, eq=False)
+class Scan(Case):
+    """One volume with its label; arrays are (D, H, W), whatever the order of the file's axes.
+
+    Attributes:
+        axes: Which axis of the file each axis of the arrays is; ``None``: D is the one nearest to inferior-superior, H
+            to anterior-posterior, W to left-right. Axes are never flipped.
+        classes: Value in the label file -> class.
+        hint: What to do about other values.
+    """
+
+    axes: tuple[int, ...] | None = None
+    classes: Mapping[int, int] = field(default_factory=dict)
+    hint: str = ""
+
+    @cached_property
+    def image_header(self) -> volumes.Header:
+        """What the image file says of itself."""
+        return volumes.header(self.image)
+
+    @cached_property
+    def label_header(self) -> volumes.Header:
+        """What the label file says of itself."""
+        return volumes.header(self.labels[0])
+
+    @property
+    def grid(self) -> volumes.Header:
+        """The header that decides shape, spacing and affine: the image's."""
+        return self.image_header
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """Which axis of the file each axis of the arrays is."""
+        return self.axes or volumes.anatomical(self.grid.affine)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(D, H, W) from the header."""
+        return tuple(self.grid.shape[axis] for axis in self.order)
+
+    @property
+    def spacing(self) -> tuple[float, ...]:
+        """Millimetres per axis, (D, H, W)."""
+        return tuple(self.grid.spacing[axis] for axis in self.order)
+
+    @property
+    def affine(self) -> np.ndarray:
+        """Voxel indices in the file's axes -> millimetres, (4, 4)."""
+        return self.grid.affine
+
+    def read_image(self) -> np.ndarray:
+        """Return the image as stored, (D, H, W, 1), integers or float32, unscaled."""
+        return volumes.read(self.image_header).transpose(self.order)[..., None]
+
+    def read_label(self) -> np.ndarray:
+        """Return the classes, (D, H, W) uint8."""
+        label = np.empty(self._labelled().shape, np.uint8, order="F")
+        for where, found in self._class_slabs():
+            label[..., where] = found
+        return label.transpose(self.order)
+
+    def write_label(self, path: Path, label: np.ndarray) -> None:
+        """Write classes on the grid of the case's own files.
+
+        Args:
+            path: Ends in ``.nii`` or ``.nii.gz``.
+            label: Classes, (D, H, W).
+        """
+        if label.shape != self.shape:
+            raise ValueError(f"{self.id}: the label is {label.shape}, the grid {self.shape}; both must agree")
+        volumes.write(path, label.astype(np.uint8).transpose(np.argsort(self.order)), self.affine, self.id[:79])
+
+    def check(self) -> Check:
+        """Read everything slab by slab and return what was found; bad files raise `DataError`."""
+        counts = sum(
+            (np.bincount(found.ravel(order="K"), minlength=256) for _, found in self._class_slabs()), np.zeros(256, int)
+        )
+        digest = blake2b(digest_size=16)
+        for _, values in self._image_slabs():
+            digest.update(values.tobytes("F"))
+        return Check(
+            case=self,
+            shape=(*self.shape, 1),
+            dtype=self._image_type(),
+            counts=np.trim_zeros(counts, "b"),
+            kind="",
+            inside=None,
+            warnings=tuple(f"{self.id}: {text}" for text in self._grid_oddities()),
+            digest=digest.hexdigest() if self._image_type() else "",
+        )
+
+    def _labelled(self) -> volumes.Header:
+        """Return the label's header, whose grid must be the image's."""
+        mine, other = self.grid, self.label_header
+        if mine.shape != other.shape:
+            found, wanted = (" x ".join(map(str, head.shape)) for head in (other, mine))
+            raise DataError(
+                f"{other.path}: {found} voxels, but its image {mine.path.name} is {wanted}. Correct the pair or list "
+                f"case {self.id} under `exclude`."
+            )
+        return other
+
+    def _class_slabs(self) -> Iterator[volumes.Slab]:
+        return volumes.class_slabs(self._labelled(), self.classes, self.hint)
+
+    def _image_slabs(self) -> Iterator[volumes.Slab]:
+        return volumes.slabs(self.image_header)
+
+    def _image_type(self) -> str:
+        """Return the type of the image's values; empty where there is no image."""
+        return str(self.image_header.given)
+
+    def _grid_oddities(self) -> Iterator[str]:
+        """Yield what is odd but legal."""
+        apart = float(np.abs(self.grid.affine - self.label_header.affine).max())
+        if apart > _NEAR:
+            yield f"the affines of image and label differ by up to {apart:.3g} mm; voxels are paired by their index"

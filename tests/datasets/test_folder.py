@@ -1,0 +1,304 @@
+"""A user's own folder: every layout, format and way to number classes, and what is refused."""
+
+import re
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rareseg.datasets import DataError, open, split, volumes
+
+RNG = np.random.default_rng(0)
+IMAGE = RNG.integers(0, 256, (20, 30, 3), np.uint8)
+LABEL = (IMAGE[..., 0] > 180).astype(np.uint8)
+VOLUME = RNG.integers(-50, 200, (12, 10, 8)).astype(np.int16)
+
+
+def save(path, pixels, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.name.endswith(volumes.SUFFIXES):
+        volumes.write(path, pixels, np.diag([-1.0, -1.0, 2.0, 1.0]))
+    else:
+        picture = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
+        picture.save(path, **options)
+
+
+def side_by_side(root, ending, image, label):
+    for number in (1, 2, 10):
+        save(root / "Images" / f"case{number}{ending}", image[:number])
+        save(root / "ground_truth" / f"case{number}_Mask{ending}", label[:number])
+
+
+def by_part(root, ending, image, label):
+    for part in ("train", "val", "test"):
+        save(root / part / "images" / f"{part}{ending}", image[len(part) :])
+        save(root / part / "labels" / f"{part}{ending}", label[len(part) :])
+
+
+def folder_each(root, ending, image, label):
+    for number, (first, second) in enumerate([("imaging", "segmentation"), ("image", "label"), ("p3_0000", "seg")]):
+        save(root / f"p{number}" / f"{first}{ending}", image[number:])
+        save(root / f"p{number}" / f"{second}{ending}", label[number:])
+
+
+def nnunet(root, ending, image, label):
+    for number in range(3):
+        save(root / "imagesTr" / f"heart_{number:03d}_0000{ending}", image[number:])
+        save(root / "labelsTr" / f"heart_{number:03d}{ending}", label[number:])
+
+
+def table(root, ending, image, label):
+    rows = ["id,image,label,group,split"]
+    for number, part in enumerate(("train", "validation", "test")):
+        save(root / "deep" / f"{number}{ending}", image[number:])
+        save(root / "deep" / f"{number}-truth{ending}", label[number:])
+        rows.append(f"p{number},deep/{number}{ending},deep/{number}-truth{ending},site {number % 2},{part}")
+    (root / "list.csv").write_text("\n".join(rows))
+
+
+LAYOUTS = [side_by_side, by_part, folder_each, nnunet, table]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("ending", [".png", ".tif", ".bmp", ".nii.gz", ".nii"])
+def test_every_layout_opens_in_two_and_three_dimensions(tmp_path, layout, ending):
+    image, label = (VOLUME, (VOLUME > 150).astype(np.uint8)) if ".nii" in ending else (IMAGE, LABEL)
+    layout(tmp_path, ending, image, label)
+    dataset = open("folder", tmp_path, csv="list.csv" if layout is table else None)
+    assert dataset.state == "complete"
+    assert dataset.classes == ("background", "foreground")
+    for case in dataset.cases:
+        assert case.read_image().shape == (*case.read_label().shape, dataset.channels)
+        assert set(np.unique(case.read_label())) == {0, 1}
+    report = dataset.report()
+    assert len(report.checks) == 3
+    assert report.faults == report.warnings == ()
+
+
+def test_ids_parts_and_groups(tmp_path):
+    side_by_side(tmp_path / "a", ".png", IMAGE, LABEL)
+    assert [case.id for case in open("folder", tmp_path / "a").cases] == ["case1", "case2", "case10"]
+    by_part(tmp_path / "b", ".png", IMAGE, LABEL)
+    parts = split(open("folder", tmp_path / "b").cases, {"kind": "official"})
+    assert {name: [case.id for case in cases] for name, cases in parts.items()} == {
+        "train": ["train"],
+        "validation": ["val"],
+        "test": ["test"],
+    }
+    table(tmp_path / "c", ".png", IMAGE, LABEL)
+    cases = open("folder", tmp_path / "c", csv="list.csv").cases
+    assert [case.group for case in cases] == ["site 0", "site 1", "site 0"]
+    assert [case.part for case in cases] == ["training", "validation", "test"]
+
+
+def test_a_table_wins_over_everything_else(tmp_path):
+    side_by_side(tmp_path, ".png", IMAGE, LABEL)
+    table(tmp_path, ".png", IMAGE, LABEL)
+    assert [case.id for case in open("folder", tmp_path, csv="list.csv").cases] == ["p0", "p1", "p2"]
+
+
+def palette(indices, *colours):
+    picture = Image.fromarray(np.asarray(indices, np.uint8), mode="P")
+    picture.putpalette([value for colour in colours for value in colour])
+    return picture
+
+
+STORED = [  # values of the file, what the user says, classes that come out, names
+    pytest.param([[0, 255]], None, [[0, 1]], 2, id="0/255"),
+    pytest.param([[0, 1]], None, [[0, 1]], 2, id="0/1"),
+    pytest.param([[0, 1, 2]], None, [[0, 1, 2]], 3, id="class numbers"),
+    pytest.param([[0, 128, 255]], {0: 0, 128: 1, 255: 2}, [[0, 1, 2]], 3, id="values"),
+    pytest.param([[0, 1, 2]], {0: 0, 1: 0, 2: 1}, [[0, 0, 1]], 2, id="two values for a class"),
+    pytest.param([[0, 0]], None, [[0, 0]], 2, id="empty"),
+    pytest.param([[255, 255]], None, [[1, 1]], 2, id="full"),
+    pytest.param(Image.fromarray(np.array([[False, True]])), None, [[0, 1]], 2, id="one bit"),
+    pytest.param(palette([[0, 1, 2]], (0, 0, 0), (255, 0, 0), (0, 9, 99)), None, [[0, 1, 2]], 3, id="colour palette"),
+    pytest.param(palette([[0, 1]], (4, 2, 4), (255, 255, 255)), {4: 0, 255: 1}, [[0, 1]], 2, id="grey palette"),
+    pytest.param(np.array([[0, 300]], np.uint16), {0: 0, 300: 1}, [[0, 1]], 2, id="16 bits"),
+    pytest.param([[[0] * 3, [255] * 3]], None, [[0, 1]], 2, id="rgb"),
+]
+
+
+@pytest.mark.parametrize(("stored", "values", "expected", "classes"), STORED)
+def test_classes_however_they_are_stored(tmp_path, stored, values, expected, classes):
+    label = stored if not isinstance(stored, list) else np.array(stored, np.uint8)
+    width = np.shape(expected)[1]
+    save(tmp_path / "images" / "a.png", IMAGE[:1, :width])
+    save(tmp_path / "masks" / "a.png", label)
+    dataset = open("folder", tmp_path, values=values)
+    assert dataset.cases[0].read_label().tolist() == expected
+    assert len(dataset.classes) == classes
+    report = dataset.report()
+    assert report.faults == ()
+    assert not any("grey" in warning or "share" in warning for warning in report.warnings)
+
+
+IMAGES = [
+    pytest.param(IMAGE[..., 0], np.uint8, 1, id="grey"),
+    pytest.param(IMAGE[..., 0].astype(np.uint16) * 257, np.uint16, 1, id="16 bits"),
+    pytest.param(IMAGE, np.uint8, 3, id="rgb"),
+    pytest.param(np.dstack([IMAGE, np.full((20, 30), 255, np.uint8)]), np.uint8, 3, id="constant alpha"),
+]
+
+
+@pytest.mark.parametrize(("stored", "dtype", "channels"), IMAGES)
+def test_images_keep_their_depth_and_channels(tmp_path, stored, dtype, channels):
+    save(tmp_path / "images" / "a.png", stored)
+    save(tmp_path / "masks" / "a.png", LABEL)
+    dataset = open("folder", tmp_path)
+    image = dataset.cases[0].read_image()
+    assert (image.dtype, image.shape, dataset.channels) == (dtype, (20, 30, channels), channels)
+    np.testing.assert_array_equal(image, np.reshape(stored, (20, 30, -1))[..., :channels])
+
+
+def test_labels_as_jpeg_are_cut_and_noted(tmp_path):
+    save(tmp_path / "images" / "a.png", IMAGE)
+    blocks = np.kron(LABEL[:5, :6], np.ones((4, 5), np.uint8)) * 255
+    save(tmp_path / "masks" / "a.jpg", blocks, quality=60)
+    dataset = open("folder", tmp_path)
+    assert "labels stored as JPEG, which blurs them, cut at 128: 1 (a)" in dataset.remarks
+    assert np.mean(dataset.cases[0].read_label() != (blocks > 0)) < 0.02
+
+
+def test_the_same_image_twice_is_a_warning_with_the_pair(tmp_path):
+    for name in "abc":
+        save(tmp_path / "images" / f"{name}.png", IMAGE if name != "b" else IMAGE[::-1])
+        save(tmp_path / "masks" / f"{name}.png", LABEL)
+    assert open("folder", tmp_path).report().warnings == ("c: the image is that of a",)
+
+
+def test_other_channels_of_nnunet_are_mentioned(tmp_path):
+    nnunet(tmp_path, ".png", IMAGE, LABEL)
+    save(tmp_path / "imagesTr" / "heart_000_0001.png", IMAGE)
+    assert open("folder", tmp_path).remarks == ("channels other than _0000 are not read: 1 (heart_000_0001.png)",)
+
+
+def pair(root, label=LABEL):
+    save(root / "images" / "a.png", IMAGE)
+    save(root / "masks" / "a.png", label)
+
+
+PAIR = {"images/a.png": IMAGE, "masks/a.png": LABEL}
+THREE = LABEL + LABEL[::-1]
+HALVES = (VOLUME > 0) * np.float32(0.5)
+
+REFUSED = [  # what lies in the folder, what the message says
+    pytest.param({}, r"there is no case in .*: expected images/ \+ masks/", id="empty"),
+    pytest.param({"a.png": IMAGE}, r"there is no case in .*expected images/", id="loose files"),
+    pytest.param({**PAIR, "images/b.png": IMAGE}, r"cases without label: 1 \(b\)", id="no label"),
+    pytest.param({**PAIR, "masks/b_seg.png": LABEL}, r"cases without image: 1 \(b\)", id="no image"),
+    pytest.param({**PAIR, "masks/a_mask.png": LABEL}, r"a\.png and a_mask\.png are both case a", id="two labels"),
+    pytest.param(
+        {**PAIR, "images/b.nii": VOLUME, "masks/b.nii": VOLUME},
+        r"are pictures and .* volumes; expected one",
+        id="mixed",
+    ),
+    pytest.param(
+        {**PAIR, "masks/a.png": LABEL * 7}, r"values 0, 7, expected 0 to 1.*add `values: \{0: 0, 7: 1\}`", id="values"
+    ),
+    pytest.param(
+        {**PAIR, "masks/a.png": IMAGE[..., 0]}, r"hold \d+ values .*most .* in .*a\.png; expected whole", id="image"
+    ),
+    pytest.param(
+        {"images/a.nii": VOLUME, "masks/a.nii": VOLUME / np.float32(300)},
+        r"hold \d+ values .*expected whole",
+        id="scan",
+    ),
+    pytest.param(
+        {"images/a.nii": VOLUME, "masks/a.nii": HALVES}, r"2 values \(0, 0\.5\).*expected whole numbers", id="halves"
+    ),
+    pytest.param(
+        {"images/a.png": IMAGE, "masks/a.png": THREE, "images/b.png": IMAGE, "masks/b.jpg": LABEL},
+        r"labels stored as JPEG can hold two classes alone, found 0, 1, 2\.",
+        id="jpeg of three classes",
+    ),
+    pytest.param(
+        {"p/image.png": IMAGE, "p/other.png": IMAGE, "p/mask.png": LABEL},
+        r"one image and one label, named as such, and do not: 1 \(p\)",
+        id="two images",
+    ),
+    pytest.param({"p/mask.png": LABEL}, r"one image and one label.*1 \(p\)", id="label alone"),
+    pytest.param({"imagesTr/a_0000.png": IMAGE}, r"cases without label in labelsTr: 1 \(a\)", id="nnunet label"),
+    pytest.param({"labelsTr/b.png": LABEL}, r"cases without image in imagesTr: 1 \(b\)", id="nnunet image"),
+    pytest.param(
+        {f"{part}/{name}": pixels for part in ("train", "test") for name, pixels in PAIR.items()},
+        r"ids that occur more than once: 1 \(a\)",
+        id="id in two parts",
+    ),
+]
+
+
+@pytest.mark.parametrize(("content", "sentence"), REFUSED)
+def test_a_folder_that_is_not_clear_is_refused(tmp_path, content, sentence):
+    for name, pixels in content.items():
+        save(tmp_path / name, pixels)
+    with pytest.raises(DataError, match=sentence) as fault:
+        open("folder", tmp_path)
+    assert str(tmp_path) in str(fault.value)
+
+
+COLUMNS = "id,image,label"
+ROW = "a,images/a.png,masks/a.png"
+
+TABLES = [
+    pytest.param("id,image\na,b\n", "has no column label; expected id, image, label", id="column"),
+    pytest.param("", "has no column id, image, label", id="empty"),
+    pytest.param(f"{COLUMNS}\na,images/a.png,\n", "line 2: id, image and label must be filled", id="hole"),
+    pytest.param(f"{COLUMNS},split\n{ROW},exam\n", "line 2: split 'exam', expected train", id="part"),
+    pytest.param(f"{COLUMNS}\na,images/z.png,masks/a.png\n", r"not there: 1 \(.*images/z\.png\)", id="file"),
+    pytest.param(f"{COLUMNS}\na,images/a.png,t.csv\n", r"formats that are not read: 1 \(t\.csv\)", id="format"),
+    pytest.param(f"{COLUMNS}\n{ROW}\n{ROW}\n", r"more than once: 1 \(a\)", id="twice"),
+]
+
+
+@pytest.mark.parametrize(("text", "sentence"), TABLES)
+def test_a_bad_table_is_refused_by_line(tmp_path, text, sentence):
+    pair(tmp_path)
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(DataError, match=sentence):
+        open("folder", tmp_path, csv="t.csv")
+
+
+def test_a_table_that_cannot_be_read_is_named(tmp_path):
+    pair(tmp_path)
+    with pytest.raises(DataError, match=r"none\.csv: cannot be read as a table \(No such file"):
+        open("folder", tmp_path, csv="none.csv")
+
+
+@pytest.mark.parametrize("values", [{}, {0: 0, 1: 2}, {-1: 0, 1: 1}, {0: 1}])
+def test_values_that_do_not_give_classes_are_refused(tmp_path, values):
+    pair(tmp_path)
+    with pytest.raises(ValueError, match=re.escape(f"to classes 0, 1, 2, ..., got {values}")):
+        open("folder", tmp_path, values=values)
+
+
+def test_values_that_lack_one_are_refused_when_read(tmp_path):
+    pair(tmp_path, label=LABEL * 9)
+    case = open("folder", tmp_path, values={0: 0, 5: 1}).cases[0]
+    with pytest.raises(
+        DataError, match=r"a\.png: found label 9 in \d+ pixels, known are 0, 5\. Correct the file, or extend"
+    ):
+        case.read_label()
+
+
+def test_colour_images_of_16_bits_are_not_cut_in_silence(tmp_path):
+    path = tmp_path / "images" / "a.png"
+    pair(tmp_path)
+    path.write_bytes(deep_png(IMAGE.astype(np.uint16) * 257))
+    with pytest.raises(DataError, match=r"a\.png: 16 bits a channel in colour"):
+        open("folder", tmp_path)
+
+
+def deep_png(pixels):
+    """A PNG with 16 bits in each of three channels, which Pillow reads but does not write."""
+    rows, columns, _ = pixels.shape
+    raw = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", columns, rows, 16, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(raw)),
+        (b"IEND", b""),
+    ]
+    body = b"".join(struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks)
+    return b"\x89PNG\r\n\x1a\n" + body

@@ -1,0 +1,232 @@
+"""The command that people start with, on phantoms: everything is written, and what is wrong is one sentence."""
+
+import csv
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from rareseg import datasets
+from rareseg.experiments import prepare
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "prepare.py"
+SMALL = {"brats2020": 32, "kits19": 32}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("RARESEG_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """All data sets, five phantoms each."""
+    folder = tmp_path_factory.mktemp("drawn")
+    for key in datasets.names():
+        datasets.make_phantoms(key, folder / key, cases=5, size=SMALL.get(key, 48))
+    return folder
+
+
+@pytest.fixture
+def data(drawn, tmp_path):
+    return Path(shutil.copytree(drawn, tmp_path / "data"))
+
+
+def rows(results):
+    with (results / "table.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def content(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_every_data_set_is_verified_split_cached_and_drawn(data, tmp_path, cache, capsys):
+    results = tmp_path / "results"
+    assert prepare.main(["--data", str(data), "--results", str(results), "--workers", "2"]) == 0
+    out = capsys.readouterr().out
+    table = rows(results)
+    assert [row["dataset"] for row in table if row["part"] == "all"] == [*datasets.names(), "kits19"]
+    assert {row["class"] for row in table if row["dataset"] == "kits19"} == {"kidney", "tumour"}
+    assert {row["part"] for row in table if row["dataset"] == "drive"} == {"all", "training", "test"}
+    for row in table:
+        dataset = datasets.open(row["dataset"], data / row["dataset"])
+        number = dataset.classes.index(row["class"])
+        parts = (row["part"],) if row["part"] != "all" else {case.part for case in dataset.cases}
+        shares = [100 * (case.read_label() == number).mean() for case in dataset.cases if case.part in parts]
+        assert float(row["mean_percent"]) == pytest.approx(sum(shares) / len(shares), abs=1e-3)
+        assert row["data"] == "phantom"
+        assert int(row["train"]) + int(row["validation"]) + int(row["test"]) == len(dataset.cases)
+    for key in datasets.names():
+        assert key in out
+        assert "phantom" in (results / key / "PHANTOM.txt").read_text()
+        with Image.open(results / key / "cases.png") as sheet:
+            assert "phantoms" in sheet.info["Title"]
+            assert len(sheet.getcolors(2**24)) > 200
+        parts = datasets.read_split(results / key / "split.csv")
+        names = [name for part in parts.values() for name in part]
+        assert sorted(names) == sorted(case.id for case in datasets.open(key, data / key).cases)
+    assert "phantoms" in (results / "table.md").read_text()
+    assert len(list((cache / "prepared").glob("*.json"))) == sum(
+        len(datasets.open(k, data / k).cases) for k in datasets.names()
+    )
+
+
+def test_the_same_command_gives_the_same_files_and_computes_nothing_again(data, tmp_path, monkeypatch):
+    arguments = ["drive", "cvc_clinicdb", "--data", str(data), "--results", str(tmp_path / "results")]
+    assert prepare.main(arguments) == 0
+    before = content(tmp_path / "results")
+    monkeypatch.setattr("rareseg.pipeline.preprocess._compute", None)
+    assert prepare.main(arguments) == 0
+    assert content(tmp_path / "results") == before
+
+
+def test_phantoms_are_drawn_where_asked(tmp_path):
+    arguments = ["--phantoms", str(tmp_path / "phantoms"), "--results", str(tmp_path / "results"), "drive"]
+    assert prepare.main(arguments) == 0
+    assert datasets.open("drive", tmp_path / "phantoms" / "drive").phantom
+
+
+def test_a_subset_is_a_warning(data, tmp_path, capsys):
+    (data / "isic2018" / "PHANTOM.txt").unlink()
+    assert prepare.main(["isic2018", "--data", str(data), "--results", str(tmp_path / "results")]) == 0
+    assert "isic2018 is a subset, 5 of 2594 cases: its numbers are not the papers'" in capsys.readouterr().out
+
+
+def test_groups_on_both_sides_are_a_warning_and_can_be_kept_together(tmp_path, capsys):
+    folder = tmp_path / "data" / "cvc_clinicdb"
+    datasets.make_phantoms("cvc_clinicdb", folder, cases=24, size=32)
+    arguments = ["cvc_clinicdb", "--no-cache", "--data", str(folder.parent), "--results", str(tmp_path / "results")]
+    prepare.main(arguments)
+    assert "of 4 groups on several sides, as the papers do; --group-by sequence" in capsys.readouterr().out
+    prepare.main([*arguments, "--group-by", "sequence"])
+    assert "on several sides" not in capsys.readouterr().out
+
+
+def test_too_few_cases_for_the_split_are_a_warning(data, tmp_path, capsys):
+    images = sorted((data / "bus2017" / "original").iterdir())
+    for image in images[1:]:
+        image.unlink()
+        (data / "bus2017" / "GT" / image.name).unlink()
+    assert prepare.main(["bus2017", "--data", str(data), "--results", str(tmp_path / "results")]) == 0
+    assert "warning: no split was written: split: the" in capsys.readouterr().out
+    assert rows(tmp_path / "results")[0]["train"] == ""
+
+
+def test_an_own_folder_is_prepared_too(data, tmp_path):
+    (data / "bus2017" / "original").rename(data / "bus2017" / "images")
+    (data / "bus2017").rename(data / "folder")
+    assert prepare.main(["folder", "--data", str(data), "--results", str(tmp_path / "results")]) == 0
+    assert rows(tmp_path / "results")[0]["class"] == "foreground"
+
+
+def break_image(data):
+    path = min((data / "bus2017" / "original").iterdir())
+    path.write_bytes(path.read_bytes()[:40])
+
+
+def break_all(data):
+    for path in (data / "bus2017" / "original").iterdir():
+        path.write_bytes(b"")
+
+
+REFUSED = [
+    pytest.param(["bus2018"], None, "unknown data set `bus2018`. Known are isic2018, ", id="name"),
+    pytest.param(["--workers", "0"], None, "--workers 0: expected a whole number from 1", id="workers"),
+    pytest.param(
+        ["--data", "nowhere"], None, "nowhere holds no folder of a data set: expected one of isic2018", id="data"
+    ),
+    pytest.param(["folder"], None, "folder: there is no folder ", id="no folder"),
+    pytest.param(["bus2017"], break_image, "bus2017: 1 cases cannot be used, the first: ", id="broken case"),
+    pytest.param(["bus2017"], break_all, "bus2017: none of 5 cases can be used. ", id="nothing usable"),
+    pytest.param(["bus2017", "--group-by", "ward"], None, "", id="group"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "damage", "sentence"), REFUSED)
+def test_what_cannot_be_done_is_one_sentence(data, tmp_path, capsys, arguments, damage, sentence):
+    if damage:
+        damage(data)
+    code = prepare.main(["--data", str(data), "--results", str(tmp_path / "results"), *arguments])
+    streams = capsys.readouterr()
+    if sentence:
+        assert code == 2
+        assert streams.err.startswith(sentence)
+        assert streams.err.count("\n") == 1
+    else:
+        assert "no split was written: split.group_by must be none" in streams.out
+
+
+def test_one_bad_set_does_not_stop_the_others(data, tmp_path):
+    break_all(data)
+    results = tmp_path / "results"
+    assert prepare.main(["bus2017", "drive", "--data", str(data), "--results", str(results)]) == 2
+    assert {row["dataset"] for row in rows(results)} == {"drive"}
+
+
+def test_a_results_folder_in_use_is_left_alone(data, tmp_path, capsys):
+    from rareseg.experiments import store
+
+    with store.locked(tmp_path / "results"):
+        assert prepare.main(["drive", "--data", str(data), "--results", str(tmp_path / "results")]) == 2
+    assert "is in use by process" in capsys.readouterr().err
+
+
+def test_a_full_disk_leaves_nothing_half_written(data, tmp_path, cache, capsys, monkeypatch):
+    real = Path.replace
+
+    def full(path, target):
+        if "prepared" in path.parts:
+            raise OSError(28, "No space left on device")
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "replace", full)
+    assert prepare.main(["drive", "--data", str(data), "--results", str(tmp_path / "results")]) == 2
+    assert "cannot keep prepared cases in" in capsys.readouterr().err
+    assert not [path for path in (cache / "prepared").iterdir() if path.is_file()]
+
+
+def test_an_interruption_says_how_to_go_on(data, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(datasets.Dataset, "report", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert prepare.main(["drive", "--data", str(data), "--results", str(tmp_path / "results")]) == 130
+    assert "Go on with the same command" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_it_goes_on_and_gives_the_same_files(data, tmp_path):
+    def command(name):
+        environment = os.environ | {"RARESEG_CACHE": str(tmp_path / name / "cache")}
+        arguments = [sys.executable, SCRIPT, "--data", data, "--results", tmp_path / name / "results"]
+        return subprocess.Popen(arguments, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    began = time.monotonic()
+    assert command("whole").wait() == 0
+    took = time.monotonic() - began
+    dice = random.Random(0)
+    for _ in range(8):
+        process = command("killed")
+        time.sleep(dice.uniform(0.3, 0.9) * took)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert command("killed").wait() == 0
+    assert content(tmp_path / "killed" / "results") == content(tmp_path / "whole" / "results")
+
+
+@pytest.mark.slow
+def test_the_way_from_an_own_folder_to_a_network_runs_as_documented(data, tmp_path):
+    text = (SCRIPT.parents[1] / "docs" / "data.md").read_text(encoding="utf-8")
+    code = next(block.split("```")[0] for block in text.split("```python\n") if "network.fit" in block)
+    (data / "bus2017").rename(tmp_path / "mine")
+    (tmp_path / "mine" / "original").rename(tmp_path / "mine" / "images")
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"00000\d \(\d+, \d+\) 0\.\d+", done.stdout.splitlines()[-1])
