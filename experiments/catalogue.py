@@ -79,6 +79,8 @@ def check(config: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]) -> 
             check(value, known)
         else:
             _check_value(option, value, known[name][option])
+    if "deep_supervision" in known[name] and config.get("deep_supervision", True):
+        raise OptionError("name", f"tables train one output and `{name}` has several: add `deep_supervision: false`")
 
 
 def _check_value(option: str, value: Any, entry: Mapping[str, Any]) -> None:

@@ -43,6 +43,7 @@ MISTAKES = [  # --set, what the sentence must hold
     ("networks.unet={name: unet_all, depth: 0}", "expected a number in [1, inf), found 0"),
     ("networks.unet={name: unet_all, filters: 2.5}", "expected a whole number, found 2.5"),
     ("networks.unet={name: unet_all, output: logits}", "`output` is set by the program"),
+    ("networks.unet={name: attention_unet}", "`attention_unet` has several: add `deep_supervision: false`"),
     ("pipeline.backend=tf", "'native' or 'miscnn', found 'tf'"),
     ("pipeline.analysis=patches", "is needed with `analysis: patches`"),
     ("evaluation.metrics=[dise]", "found 'dise'"),
