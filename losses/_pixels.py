@@ -141,20 +141,17 @@ class Pixels:
         """
         truth, classes = self.truth, range(self.classes)
         errors = [term.view.q for term in self.terms]  # one, of each pixel's class, or one per class
-        missed = [truth.of_class(c, errors[c % len(errors)]) for c in classes]
+        fn = self.sums([truth.of_class(c, errors[c % len(errors)]) for c in classes])
         if isinstance(self.prediction, Margin) and truth.masks:
-            return self._counts_of_margin(missed)
+            return self.volumes - fn, fn, self._strays(errors[0]) + ops.flip(fn, axis=-1)
         given = [truth.weighted(plane) for plane in self.prediction.probabilities]
-        right = [truth.shares[c] * given[c] for c in classes]
-        return self.sums(right), self.sums(missed), self.sums([given[c] - right[c] for c in classes])
+        return self.volumes - fn, fn, self.sums([given[c] - truth.shares[c] * given[c] for c in classes])
 
-    def _counts_of_margin(self, missed: Sequence[Any]) -> tuple[Any, Any, Any]:
-        """Return the counts of two classes with hard labels, all from 1 - p of the true class."""
-        truth, error = self.truth, self.terms[0].view.q  # pixels of no class are seen as class 0
-        right = [truth.weighted(share) - plane for share, plane in zip(truth.shares, missed, strict=True)]
-        nowhere = 1 - truth.shares[0] - truth.shares[1]
-        wrong = [missed[1] + truth.weighted(nowhere * (1 - error)), truth.weighted(error) - missed[1]]
-        return self.sums(right), self.sums(missed), self.sums(wrong)
+    def _strays(self, error: Any) -> Any:
+        """Return what two classes get of pixels of no class, (B, 2); to these, ``error`` is the share of class 1."""
+        nowhere = self.truth.weighted(1 - self.truth.shares[0] - self.truth.shares[1])
+        to_1 = self.sum(nowhere * error)
+        return ops.stack([self.sum(nowhere) - to_1, to_1], axis=-1)
 
     @cached_property
     def terms(self) -> list[Term]:

@@ -1,0 +1,6 @@
+"""Every test process computes with one thread, as every worker does: else sums, and with them bits, depend on the load."""
+
+import os
+
+for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
+    os.environ.setdefault(name, "1")
