@@ -1,4 +1,4 @@
-"""Every test process computes with one thread, as every worker does: else sums, and with them bits, depend on the load."""
+"""Every test process computes with one thread, as every worker does: else the last bits depend on the load."""
 
 import os
 
