@@ -17,7 +17,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from record import Figure, arguments, finish
+from record import Figure, arguments, finish, measured
 
 SHAPES = {"2D": (4, 288, 384, 2), "2D, batch 16": (16, 288, 384, 2), "3D": (2, 80, 160, 160, 3)}
 PROMISED = ("dice", "focal", "combo", "unified_focal", "adaptive_log")
@@ -45,11 +45,7 @@ def main() -> int:
     if options.child:
         print(json.dumps(_measure(json.loads(options.child))))
         return 0
-    figures = []
-    for figure in chain(_import(), _times(options), () if options.quick else _memory()):
-        print(figure, flush=True)
-        figures.append(figure)
-    return finish("losses", HOW, figures, options)
+    return finish("losses", HOW, chain(_import(), _times(options), () if options.quick else _memory()), options)
 
 
 def _import() -> Iterator[Figure]:
@@ -94,13 +90,9 @@ def _child(job: dict[str, Any]) -> dict[str, float] | None:
     environment = {
         "KERAS_BACKEND": backend,
         "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
+        "OMP_NUM_THREADS": "1",
     }
-    environment |= {"TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, __file__, "--child", json.dumps(job)]
-    done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{job} failed:\n{done.stderr[-3000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
+    return measured(__file__, job, environment)
 
 
 def _measure(job: dict[str, Any]) -> dict[str, float]:

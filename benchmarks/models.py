@@ -12,15 +12,14 @@ import argparse
 import importlib
 import json
 import math
-import os
 import resource
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
-from record import Figure, arguments, finish
+from record import Figure, arguments, finish, measured
 
 NETWORKS = [  # preset, batch, input shape; what the papers have where that is more
     ("unet_all", 16, (192, 256, 3)),
@@ -42,6 +41,8 @@ MODES = {  # of the comparison: dtype policy, XLA
     "mixed_bfloat16": ("mixed_bfloat16", False),
     "mixed_bfloat16 with XLA": ("mixed_bfloat16", True),
 }
+ONE_THREAD = {"KERAS_BACKEND": "tensorflow"}
+ONE_THREAD |= dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1")
 RATIO = 1.03
 SHAPE, BATCH = (96, 128, 3), 2
 PAIRS, QUICK_PAIRS = 31, 5
@@ -62,17 +63,13 @@ def main() -> int:
         function, job = json.loads(options.child)
         print(json.dumps({"network": _network, "pairs": _pairs}[function](**job)))
         return 0
-    figures = []
-    for figure in [*_against_miscnn(options), *_networks(options)]:
-        print(figure, flush=True)
-        figures.append(figure)
-    return finish("models", HOW, figures, options)
+    return finish("models", HOW, chain(_against_miscnn(options), _networks(options)), options)
 
 
 def _networks(options: argparse.Namespace) -> Iterator[Figure]:
     for name, batch, shape in QUICK if options.quick else NETWORKS:
         about = f"{name}, {' x '.join(map(str, (batch, *shape)))}"
-        found = _child("network", {"name": name, "batch": batch, "shape": shape})
+        found = measured(__file__, ["network", {"name": name, "batch": batch, "shape": shape}], {})
         yield Figure(f"{about}, seconds per step", found["wall"])
         yield Figure(f"{about}, CPU seconds per step", found["cpu"])
         yield Figure(f"{about}, seconds of the first step", found["first"])
@@ -84,27 +81,9 @@ def _networks(options: argparse.Namespace) -> Iterator[Figure]:
 def _against_miscnn(options: argparse.Namespace) -> Iterator[Figure]:
     for mode, (policy, xla) in list(MODES.items())[: 1 if options.quick else None]:
         pairs = QUICK_PAIRS if options.quick else PAIRS
-        found = _child("pairs", {"policy": policy, "xla": xla, "pairs": pairs}, backend="tensorflow", threads="1")
+        found = measured(__file__, ["pairs", {"policy": policy, "xla": xla, "pairs": pairs}], ONE_THREAD)
         yield Figure(f"unet_miscnn against MIScnn, {mode}", found["ratio"], RATIO)
         yield Figure(f"unet_miscnn, {mode}, CPU milliseconds per step", found["ours"] * 1000)
-
-
-def _child(function: str, job: dict[str, Any], backend: str | None = None, threads: str | None = None) -> Any:
-    """Return what a process of its own measures."""
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    if backend:
-        environment["KERAS_BACKEND"] = backend
-    if threads:
-        environment |= {
-            "OMP_NUM_THREADS": threads,
-            "TF_NUM_INTRAOP_THREADS": threads,
-            "TF_NUM_INTEROP_THREADS": threads,
-        }
-    command = [sys.executable, __file__, "--child", json.dumps([function, job])]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{job} failed with {done.returncode}:\n{done.stderr[-3000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def _network(name: str, batch: int, shape: list[int]) -> dict[str, float]:

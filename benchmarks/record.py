@@ -3,9 +3,13 @@
 import argparse
 import datetime
 import json
-from collections.abc import Sequence
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from rareseg.experiments.hardware import processor, versions
 
@@ -45,15 +49,35 @@ def arguments(description: str) -> argparse.ArgumentParser:
     return parser
 
 
-def finish(benchmark: str, how: str, figures: Sequence[Figure], options: argparse.Namespace) -> int:
-    """Write the record; return 1 where a figure is short of its target, else 0.
+def measured(file: str, job: Any, environment: Mapping[str, str]) -> Any:
+    """Return what a process of its own measures: ``file --child JOB``, whose last line is JSON.
+
+    Args:
+        file: The benchmark.
+        job: What to measure.
+        environment: Variables beside those of this process.
+    """
+    command = [sys.executable, file, "--child", json.dumps(job)]
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{job} failed with {done.returncode}:\n{done.stderr[-3000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def finish(benchmark: str, how: str, measuring: Iterable[Figure], options: argparse.Namespace) -> int:
+    """Print figures as they come and write the record; return 1 where one is short of its target, else 0.
 
     Args:
         benchmark: Name of the file.
         how: How it was measured, one sentence.
-        figures: All of them, printed before.
+        measuring: Yields them.
         options: Of the command line.
     """
+    figures = []
+    for figure in measuring:
+        print(figure, flush=True)
+        figures.append(figure)
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     content = {"benchmark": benchmark, "how": how, "date": today, "quick": options.quick}
     content |= {"processor": processor(), "versions": versions()}

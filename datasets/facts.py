@@ -11,7 +11,7 @@ from typing import Any
 
 import platformdirs
 
-from rareseg.datasets.files import DataError
+from rareseg.datasets.files import DataError, write_whole
 
 
 def cache_folder() -> Path:
@@ -39,7 +39,7 @@ def remembered(root: Path, paths: Sequence[Path], read: Callable[[Path], Any]) -
     known |= {names[path]: [states[path], fact] for path, fact in found.items() if fact is not None}
     if due:
         with suppress(OSError):  # a full disk costs the next opening some time, nothing else
-            _save(store, known)
+            write_whole(store, json.dumps(known).encode())
     return {path: known[names[path]][1] for path in paths if found.get(path, True) is not None}
 
 
@@ -55,15 +55,3 @@ def _load(store: Path) -> dict[str, Any]:
         return json.loads(store.read_bytes())
     except (OSError, ValueError):
         return {}
-
-
-def _save(store: Path, known: dict[str, Any]) -> None:
-    """Write the facts; the file appears whole or not at all."""
-    store.parent.mkdir(parents=True, exist_ok=True)
-    temporary = store.with_name(f".{store.name}.{os.getpid()}")
-    try:
-        temporary.write_text(json.dumps(known), encoding="utf-8")
-        temporary.replace(store)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -4,6 +4,7 @@ In: a path. Out: an array with any palette applied and any meaningless alpha dro
 file and the cause. Masks of two classes, however they are stored, become labels by one rule: `binary`.
 """
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -191,6 +192,18 @@ def _refuse_bomb(path: Path, rows: int, columns: int) -> None:
         raise DataError(
             f"{path}: the header claims {rows} x {columns} pixels, over the limit of {PIXEL_LIMIT:,}. Remove the file."
         )
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file that appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def cause(fault: Exception) -> str:

@@ -1,14 +1,14 @@
 """Splits on disk: our CSV (``case,group,part``), and the two JSON files that MIScnn writes."""
 
 import csv
+import io
 import json
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rareseg.datasets.files import DataError
+from rareseg.datasets.files import DataError, write_whole
 from rareseg.datasets.listing import some
 
 PARTS = ("train", "validation", "test")
@@ -16,13 +16,11 @@ PARTS = ("train", "validation", "test")
 
 def write_split(path: Path, parts: Mapping[str, Sequence[Any]]) -> None:
     """Write what `split` returned; the file appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w", newline="", encoding="utf-8") as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(("case", "group", "part"))
-        rows.writerows((case.id, case.group, part) for part in PARTS for case in parts[part])
-    temporary.replace(path)
+    text = io.StringIO(newline="")
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(("case", "group", "part"))
+    rows.writerows((case.id, case.group, part) for part in PARTS for case in parts[part])
+    write_whole(path, text.getvalue().encode())
 
 
 def read_split(path: Path) -> dict[str, list[str]]:

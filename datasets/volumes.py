@@ -6,7 +6,6 @@ Slabs keep memory small: the largest scan of KiTS19 has 278 million voxels.
 
 import gzip
 import math
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from rareseg.datasets.files import DataError, cause
+from rareseg.datasets.files import DataError, cause, write_whole
 
 SUFFIXES = (".nii.gz", ".nii")
 VOXEL_LIMIT = 400_000_000
@@ -246,15 +245,7 @@ def write(path: Path, volume: np.ndarray, affine: np.ndarray, text: str = "") ->
     image.header["descrip"] = text
     image.header.set_xyzt_units("mm")
     content = image.to_bytes()
-    packed = gzip.compress(content, 6, mtime=0) if path.suffix == ".gz" else content
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(packed)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    write_whole(path, gzip.compress(content, 6, mtime=0) if path.suffix == ".gz" else content)
 
 
 def equal(paths: Sequence[Path]) -> bool:

@@ -9,14 +9,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import platformdirs
 
 OPEN_AT_ONCE = 256  # maps kept open; each holds a file descriptor, and systems allow 1,024 of them to a process
-
-
-def default_folder() -> Path:
-    """Return the folder for prepared cases: ``RARESEG_CACHE``, else the user's cache folder."""
-    return Path(os.environ.get("RARESEG_CACHE") or platformdirs.user_cache_path("rareseg"))
 
 
 def store(stem: Path, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Self
 import numpy as np
 
 from rareseg.datasets import DataError
+from rareseg.datasets.facts import cache_folder
 from rareseg.pipeline import cache, resize
 from rareseg.pipeline.settings import Settings
 
@@ -109,7 +110,7 @@ def prepare(case: Any, settings: Settings | Mapping[str, Any], folder: Path | No
     if settings.cache == "none":
         arrays, facts = _compute(case, settings)
         return _prepared(case, arrays, facts)
-    folder = folder or cache.default_folder()
+    folder = folder or cache_folder()
     stem = folder / "prepared" / _key(case, settings)
     with _cache_faults(folder):
         facts = cache.load(stem)

@@ -205,7 +205,7 @@ def test_a_coloured_mask_is_told_with_its_share(damaged, key):
 def test_a_full_disk_costs_the_next_opening_time_and_nothing_else(damaged, monkeypatch, tmp_path):
     monkeypatch.setenv("RARESEG_CACHE", str(tmp_path / "cache"))
     folder, _ = damaged("brats2020")
-    monkeypatch.setattr(Path, "write_text", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left")))
+    monkeypatch.setattr(Path, "write_bytes", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left")))
     shutil.rmtree(tmp_path / "cache")
     assert len(open("brats2020", folder).cases) == CASES
     assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
