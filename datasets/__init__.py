@@ -64,6 +64,8 @@ def about(key: str) -> About:
 def source(key: str) -> str:
     """Return one sentence: what the data set is, where to get it, its terms, and where its files go."""
     known = about(key)
+    if key in _OWN:
+        return f"Give the folder of your images and labels: {folder.EXPECTED}."
     return (
         f"{known.title} comes from {known.where}; terms: {known.terms}; "
         f"put it under <data>/{key}/ as {', '.join(known.layout)}."

@@ -3,16 +3,18 @@
 Nothing is read before it is asked for: making a `Case` costs a file name.
 """
 
+import hashlib
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import reduce
-from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rareseg.datasets import files
+from rareseg.datasets.facts import file_state
 from rareseg.datasets.files import DataError
 
 if TYPE_CHECKING:  # report.py imports this file
@@ -20,6 +22,9 @@ if TYPE_CHECKING:  # report.py imports this file
 
 PHANTOM = "PHANTOM.txt"
 """Lies in the root of every folder of phantoms."""
+
+Place = tuple[slice, ...]
+"""Index of a part in the whole array; one axis of it is partial."""
 
 _GREY_LIMIT = 0.005  # share of grey pixels in a mask from which a report warns
 
@@ -91,6 +96,23 @@ class Case:
         """(H, W) from the image's header."""
         return files.shape(self.image)
 
+    @property
+    def reading(self) -> tuple[Any, ...]:
+        """What decides, beside the files, what is read from them: options of a reader, of what JSON can hold."""
+        return ()
+
+    def state(self) -> str:
+        """Return a hash that changes when a source file is written and when it is read in another way."""
+        found = []
+        for path in self.files:
+            try:
+                found.append([path.name, *file_state(path)])
+            except OSError as fault:
+                raise DataError(f"{path}: cannot be read ({files.cause(fault)}). Get the file again.") from fault
+        reader = f"{type(self).__module__}.{type(self).__qualname__}"
+        text = json.dumps([reader, self.id, found, self.reading])
+        return hashlib.sha256(text.encode()).hexdigest()
+
     def read_image(self) -> np.ndarray:
         """Return the image as stored, (H, W, 3) uint8, unscaled."""
         return files.rgb(self.image)
@@ -98,6 +120,34 @@ class Case:
     def read_label(self) -> np.ndarray:
         """Return the classes, (H, W) uint8: 0 background, 1 foreground."""
         return self._label(self._layers())
+
+    def write_label(self, path: Path, label: np.ndarray, text: str = "") -> None:
+        """Write classes on the grid of the case's own files, whole or not at all: a PNG whose grey levels they are.
+
+        Args:
+            path: Ends in ``.png``.
+            label: Classes, (H, W), 0 to 255.
+            text: Kept in the file as its comment.
+        """
+        files.write_png(path, self._writable(path, label, (".png",)), text)
+
+    def _writable(self, path: Path, label: np.ndarray, suffixes: tuple[str, ...]) -> np.ndarray:
+        """Return classes as uint8, if they and the name of the file are what can be written."""
+        if not path.name.endswith(suffixes):
+            raise ValueError(f"{self.id}: label maps of this case are {' or '.join(suffixes)} files, got {path}")
+        if label.shape != self.shape:
+            raise ValueError(f"{self.id}: the label is {label.shape}, the grid {self.shape}; both must agree")
+        if label.dtype.kind not in "uib" or label.min() < 0 or label.max() > 255:
+            raise ValueError(f"{self.id}: a label holds whole numbers from 0 to 255, got {label.dtype}")
+        return label.astype(np.uint8)
+
+    def image_slabs(self) -> Iterator[tuple[Place, np.ndarray]]:
+        """Yield the image in parts along one axis: where each goes, and its values; a picture has one part."""
+        yield (slice(None), slice(None)), self.read_image()
+
+    def label_slabs(self) -> Iterator[tuple[Place, np.ndarray]]:
+        """Yield the label in parts, likewise."""
+        yield (slice(None), slice(None)), self.read_label()
 
     def read_mask(self) -> np.ndarray | None:
         """Return where the image is valid (DRIVE's field of view), (H, W) bool; ``None``: everywhere."""
@@ -119,7 +169,7 @@ class Case:
             kind=self.kind(image),
             inside=None if mask is None else float(np.mean(label[mask] > 0)),
             warnings=tuple(f"{self.id}: {text}" for text in self._oddities(label, layers)),
-            digest=blake2b(np.ascontiguousarray(image).data, digest_size=16).hexdigest(),
+            digest=hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).hexdigest(),
         )
 
     def _layers(self) -> Iterator[np.ndarray]:
@@ -190,6 +240,17 @@ class Check:
         """Return the share of pixels of one class, 0 to 1."""
         return float(self.counts[label] / self.counts.sum()) if label < len(self.counts) else 0.0
 
+    def facts(self) -> dict[str, Any]:
+        """Return all but the case, of what JSON can hold."""
+        found = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "case"}
+        return {**found, "counts": self.counts.tolist()}
+
+    @classmethod
+    def of(cls, case: Case, facts: Mapping[str, Any]) -> "Check":
+        """Return the check of a case that gave these facts."""
+        lists = {"shape": tuple(facts["shape"]), "warnings": tuple(facts["warnings"])}
+        return cls(case=case, **{**facts, **lists, "counts": np.array(facts["counts"])})
+
 
 @dataclass(frozen=True, eq=False)
 class Listing:
@@ -251,13 +312,17 @@ class Dataset:
             return "phantom"
         return "subset" if len(self.cases) < self.full_size else "complete"
 
-    def report(self, progress: Callable[[Case], None] = lambda _: None, workers: int = 1) -> "Report":
+    def report(
+        self, progress: Callable[[Case], None] = lambda _: None, workers: int = 1, *, remember: bool = False
+    ) -> "Report":
         """Read every case and return what was found, all faults at once; ``str`` of it is the text.
 
         Args:
-            progress: Called before each case is read.
+            progress: Called after each case.
             workers: Threads; decoders and NumPy let others run.
+            remember: Note what is found in the cache folder, and do not read again what is noted there and has the
+                same size and time as then.
         """
         from rareseg.datasets.report import report  # report.py imports this file
 
-        return report(self, progress, workers)  # pyright: ignore[reportArgumentType]
+        return report(self, progress, workers, remember=remember)  # pyright: ignore[reportArgumentType]

@@ -1,9 +1,12 @@
-"""What was read from files once, kept in the cache folder so that opening a data set twice costs one reading."""
+"""What was read from files once, kept in the cache folder so that reading a data set twice costs one reading.
+
+A fact is a line of JSON, appended as soon as it is known: killed at any moment, the next reading goes on from there.
+"""
 
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -11,7 +14,7 @@ from typing import Any
 
 import platformdirs
 
-from rareseg.datasets.files import DataError, write_whole
+from rareseg.datasets.files import DataError
 
 
 def cache_folder() -> Path:
@@ -19,39 +22,75 @@ def cache_folder() -> Path:
     return Path(os.environ.get("RARESEG_CACHE") or platformdirs.user_cache_path("rareseg"))
 
 
+class Notes:
+    """Facts of one kind about the files of one data set.
+
+    Args:
+        root: Folder of the data set, which names the store.
+        kind: What the facts are, a word.
+    """
+
+    def __init__(self, root: Path, kind: str) -> None:
+        name = hashlib.sha256(str(root.absolute()).encode()).hexdigest()[:16]
+        self._store = cache_folder() / "facts" / f"{name}-{kind}.jsonl"
+        self._known = {name: (state, fact) for name, state, fact in _lines(self._store)}
+
+    def find(self, name: str, state: Any) -> Any:
+        """Return the fact noted under a name while its files were in this state; None where there is none."""
+        noted, fact = self._known.get(name, (None, None))
+        return fact if noted == state else None
+
+    def add(self, name: str, state: Any, fact: Any) -> None:
+        """Note a fact, of what JSON can hold.
+
+        Each line begins with its line break: what a killed process left half written ends there, and is not read.
+        """
+        self._known[name] = (state, fact)
+        with suppress(OSError):  # a full disk costs the next reading some time, nothing else
+            self._store.parent.mkdir(parents=True, exist_ok=True)
+            with self._store.open("ab", buffering=0) as file:
+                file.write(f"\n{json.dumps([name, state, fact])}".encode())
+
+
+def _lines(store: Path) -> Iterator[tuple[str, Any, Any]]:
+    """Yield what is whole of a store."""
+    try:
+        content = store.read_bytes()
+    except OSError:
+        return
+    for line in content.split(b"\n"):
+        with suppress(ValueError):
+            name, state, fact = json.loads(line)
+            yield name, state, fact
+
+
 def remembered(root: Path, paths: Sequence[Path], read: Callable[[Path], Any]) -> dict[Path, Any]:
-    """Return file -> ``read(file)``, from the cache where the file still has the size and time it had.
+    """Return file -> ``read(file)``, as noted where the file still has the size and time it had.
 
     Files are read on all cores. One that cannot be read is left out: whoever needs its content will say why.
 
     Args:
-        root: Folder of the data set, which names the cache.
+        root: Folder of the data set.
         paths: Files of it.
         read: Returns what JSON can hold.
     """
-    store = cache_folder() / "facts" / f"{hashlib.sha256(str(root.absolute()).encode()).hexdigest()[:16]}.json"
-    known = _load(store)
-    states = {path: [path.stat().st_size, path.stat().st_mtime_ns] for path in paths}
-    names = {path: os.path.relpath(path, root) for path in paths}
-    due = [path for path in paths if known.get(names[path], [None])[0] != states[path]]
+    notes = Notes(root, "values")
+    named = {path: (os.path.relpath(path, root), file_state(path)) for path in paths}
+    found = {path: notes.find(*name_and_state) for path, name_and_state in named.items()}
+
+    def noted(path: Path) -> Any:
+        with suppress(DataError):
+            fact = read(path)
+            notes.add(*named[path], fact)
+            return fact
+
+    due = [path for path, fact in found.items() if fact is None]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = dict(zip(due, pool.map(lambda path: _readable(path, read), due), strict=True))
-    known |= {names[path]: [states[path], fact] for path, fact in found.items() if fact is not None}
-    if due:
-        with suppress(OSError):  # a full disk costs the next opening some time, nothing else
-            write_whole(store, json.dumps(known).encode())
-    return {path: known[names[path]][1] for path in paths if found.get(path, True) is not None}
+        found |= dict(zip(due, pool.map(noted, due), strict=True))
+    return {path: fact for path, fact in found.items() if fact is not None}
 
 
-def _readable(path: Path, read: Callable[[Path], Any]) -> Any:
-    try:
-        return read(path)
-    except DataError:
-        return None
-
-
-def _load(store: Path) -> dict[str, Any]:
-    try:
-        return json.loads(store.read_bytes())
-    except (OSError, ValueError):
-        return {}
+def file_state(path: Path) -> list[int]:
+    """Return what changes when a file is written: its size and time."""
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]

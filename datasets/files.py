@@ -4,13 +4,17 @@ In: a path. Out: an array with any palette applied and any meaningless alpha dro
 file and the cause. Masks of two classes, however they are stored, become labels by one rule: `binary`.
 """
 
-import os
+import io
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from rareseg.datasets import whole
 
 PIXEL_LIMIT = 80_000_000
 """Pixels a file may claim in its header; ISIC 2018's largest holds 30 million. Below Pillow's own warning at 89."""
@@ -175,6 +179,7 @@ def _grey_tagged(path: Path) -> Image.Image:
     """Read a TIFF of three samples that says it is grey, as CVC-ClinicDB's do; OpenCV makes it grey in silence."""
     from tifffile import TiffFile, TiffPage  # here: the command line must start without it
 
+    logging.getLogger("tifffile").setLevel("CRITICAL")  # what is wrong leaves in one sentence
     with TiffFile(path) as file:
         page = file.pages.first
         if not isinstance(page, TiffPage) or page.samplesperpixel != 3 or page.bitspersample != 8:
@@ -194,16 +199,19 @@ def _refuse_bomb(path: Path, rows: int, columns: int) -> None:
         )
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+def write_png(path: Path, values: np.ndarray, text: str = "") -> None:
+    """Write a grey picture, (H, W) uint8; the file appears whole or not at all.
+
+    Args:
+        path: Ends in ``.png``.
+        values: Grey levels.
+        text: Kept in the file as its comment.
+    """
+    facts, stream = PngInfo(), io.BytesIO()
+    if text:
+        facts.add_text("Comment", text)
+    Image.fromarray(values).save(stream, "PNG", pnginfo=facts)
+    whole.write(path, stream.getvalue())
 
 
 def cause(fault: Exception) -> str:
@@ -212,4 +220,6 @@ def cause(fault: Exception) -> str:
         return fault.strerror.lower()
     if isinstance(fault, Image.UnidentifiedImageError):
         return "not a PNG, JPEG, GIF, TIFF or BMP picture, or its start is damaged"
+    if isinstance(fault, (TypeError, AttributeError, LookupError, ArithmeticError, AssertionError)):
+        return "its header contradicts itself"  # a decoder that stumbled has nothing to tell a user
     return str(fault) or type(fault).__name__

@@ -14,6 +14,7 @@ values need ``values``, which the message spells out.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,8 +22,8 @@ from rareseg.datasets import files, volumes
 from rareseg.datasets.case import About, Case, Listing
 from rareseg.datasets.facts import remembered
 from rareseg.datasets.files import DataError
-from rareseg.datasets.layouts import Pair, discovered, from_table, is_volume
-from rareseg.datasets.listing import Faults, some
+from rareseg.datasets.layouts import PLACES, Pair, discovered, from_table, is_volume
+from rareseg.datasets.listing import Faults, some, visible
 from rareseg.datasets.scan import Scan
 
 ABOUT = About(
@@ -37,10 +38,11 @@ ABOUT = About(
 )
 
 _MOST_VALUES = 32
-_EXPECTED = (
+EXPECTED = (
     "expected images/ + masks/, one folder per case with image and label, imagesTr/ + labelsTr/, or `csv:` with the "
     "name of a table. Layouts: docs/data.md#own-folder"
 )
+"""End of the sentence for a folder without cases."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +54,11 @@ class Picture(Case):
     """
 
     classes: Mapping[int, int] = field(default_factory=dict)
+
+    @property
+    def reading(self) -> tuple[Any, ...]:
+        """The classes of the values."""
+        return (sorted(self.classes.items()),)
 
     def read_image(self) -> np.ndarray:
         """Return the image as stored, (H, W, 1) or (H, W, 3), uint8 or uint16, unscaled."""
@@ -83,7 +90,7 @@ def find(root: Path, *, values: Mapping[int, int] | None = None, csv: str | None
     pairs = from_table(root / csv, faults) if csv else discovered(root, faults, remarks)
     faults.refuse("folder", root)
     if not pairs:
-        raise DataError(f"folder: there is no case in {root}: {_EXPECTED}.")
+        raise DataError(f"folder: there is no case in {root}: {_elsewhere(root) or EXPECTED}.")
     _one_kind(pairs, root)
     lossy = [pair.id for pair in pairs if pair.label.suffix.lower() in (".jpg", ".jpeg")]
     if lossy:
@@ -95,6 +102,22 @@ def find(root: Path, *, values: Mapping[int, int] | None = None, csv: str | None
     return Listing(cases, tuple(remarks), about=_about(names, cases[0]))
 
 
+def _elsewhere(root: Path) -> str:
+    """Say where cases are, if not in ``root``: one level lower or up to two higher."""
+
+    def holds(place: Path) -> bool:
+        faults = Faults()
+        return bool(discovered(place, faults, []) or faults)
+
+    below = [child for child in visible(root) if holds(child)]
+    if below:
+        return f"the folder is 1 level too high. Give {below[0]} instead"
+    for level, child in ((2, root.absolute().parent), (1, root.absolute())):  # the higher has all parts
+        if child.name.lower() in PLACES and holds(child.parent):
+            return f"the folder is {level} level{'s' * (level > 1)} too low. Give {child.parent} instead"
+    return ""
+
+
 def _about(classes: tuple[str, ...], first: Case) -> About:
     channels = 1 if isinstance(first, Scan) else files.picture(first.image).shape[2]
     return replace(ABOUT, classes=classes, channels=channels)
@@ -102,7 +125,15 @@ def _about(classes: tuple[str, ...], first: Case) -> About:
 
 def _case(pair: Pair, classes: Mapping[int, int]) -> Case:
     kind = Scan if is_volume(pair.image) else Picture
-    return kind(id=pair.id, image=pair.image, labels=(pair.label,), group=pair.group, part=pair.part, classes=classes)
+    return kind(
+        id=pair.id,
+        image=pair.image,
+        labels=(pair.label,),
+        group=pair.group,
+        part=pair.part,
+        info=pair.info,
+        classes=classes,
+    )
 
 
 def _one_kind(pairs: Sequence[Pair], root: Path) -> None:
@@ -145,8 +176,9 @@ def _classes(root: Path, pairs: Sequence[Pair], values: Mapping[int, int] | None
 
 def _checked(values: Mapping[int, int]) -> dict[int, int]:
     """Return the mapping given by the user, whose classes must be 0 to n - 1."""
-    classes = sorted({*values.values()})
-    if not values or classes != [*range(len(classes))] or not all(0 <= value <= 65535 for value in values):
+    whole = all(isinstance(number, int) for number in (*values, *values.values()))
+    classes = sorted({*values.values()}) if whole else []
+    if not classes or classes != [*range(len(classes))] or not all(0 <= value <= 65535 for value in values):
         raise ValueError(f"values must map values 0 to 65535 to classes 0, 1, 2, ..., got {dict(values)}")
     return dict(values)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from rareseg.datasets import volumes
-from rareseg.datasets.case import About, Listing
+from rareseg.datasets.case import About, Listing, Place
 from rareseg.datasets.files import DataError
 from rareseg.datasets.listing import Faults, some, visible
 from rareseg.datasets.scan import Scan
@@ -66,9 +66,17 @@ class Abdomen(Scan):
 
     def read_image(self) -> np.ndarray:
         """Return Hounsfield units, (D, H, W, 1), integers or float32, unscaled."""
+        self._refuse_missing()
+        return super().read_image()
+
+    def image_slabs(self) -> Iterator[tuple[Place, np.ndarray]]:
+        """Yield Hounsfield units part by part."""
+        self._refuse_missing()
+        return super().image_slabs()
+
+    def _refuse_missing(self) -> None:
         if not self.fetched:
             raise DataError(f"kits19, {self.id}: {self.image} {_NO_IMAGE}.")
-        return super().read_image()
 
     def _image_slabs(self) -> Iterator[volumes.Slab]:
         return super()._image_slabs() if self.fetched else iter(())

@@ -3,7 +3,7 @@
 import csv
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rareseg.datasets import volumes
@@ -14,6 +14,10 @@ PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif")
 _ANY = (*PICTURES, *volumes.SUFFIXES)
 _LABEL_FOLDERS = ("masks", "labels", "gt", "ground_truth", "segmentations")
 _PARTS = {"train": "training", "training": "training", "val": "validation", "validation": "validation", "test": "test"}
+_OWN_COLUMNS = ("id", "image", "label", "split")  # all others are facts of the case
+PLACES = {"images", *_LABEL_FOLDERS, *_PARTS, "imagestr", "labelstr"}
+"""Names of the folders that a layout consists of, in small letters."""
+
 _SUFFIX = re.compile(r"_(segmentation|mask|seg|label|gt|manual1|annotation)$", re.IGNORECASE)
 _LABEL_STEM = re.compile(r"(^|_)(segmentation|mask|seg|label|gt|manual1|annotation)$", re.IGNORECASE)
 _CHANNEL = re.compile(r"_(\d{4})$")
@@ -28,6 +32,7 @@ class Pair:
     label: Path
     group: str
     part: str = ""
+    info: Mapping[str, str] = field(default_factory=dict)
 
 
 def is_volume(path: Path) -> bool:
@@ -121,7 +126,7 @@ def _nnunet(root: Path, faults: Faults, remarks: list[str]) -> list[Pair]:
 
 
 def from_table(path: Path, faults: Faults) -> list[Pair]:
-    """Take the pairs that a table lists; its order does not matter."""
+    """Take the pairs that a table lists; its order does not matter, and further columns become facts of the cases."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
@@ -142,7 +147,8 @@ def from_table(path: Path, faults: Faults) -> list[Pair]:
             faults.append(f"line {line}: split {part!r}, expected train, validation or test")
         else:
             image, label = (path.parent / row[name] for name in ("image", "label"))
-            pairs.append(Pair(row["id"], image, label, row.get("group") or row["id"], _PARTS.get(part, "")))
+            info = {name: row[name] or "" for name in columns if name not in _OWN_COLUMNS}
+            pairs.append(Pair(row["id"], image, label, row.get("group") or row["id"], _PARTS.get(part, ""), info))
     missing = [str(file) for pair in pairs for file in (pair.image, pair.label) if not file.is_file()]
     if missing:
         faults.append(f"files that {path.name} lists and that are not there: {some(missing)}")

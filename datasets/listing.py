@@ -79,8 +79,14 @@ def locate(key: str, folder: Path, markers: tuple[str, ...], source: str) -> Pat
         markers: What the official layout has below the right folder, as patterns; ``a|b``: either.
         source: Sentence on where the data set comes from.
     """
+    if folder.is_file():
+        hint = f" with `csv: {folder.name}`" if key == "folder" and folder.suffix == ".csv" else ""
+        raise DataError(f"{key}: {folder} is a file, expected a folder. Give {folder.absolute().parent}{hint} instead.")
     if not folder.is_dir():
-        raise DataError(f"{key}: there is no folder {folder}. {source}")
+        places = (folder.parent, *(child / folder.name for child in visible(folder.parent)))
+        near = [place for place in places if markers and place.is_dir() and _holds(place, markers)]
+        hint = f"But {near[0]} has its layout: give that, or as --data {near[0].parent}." if near else source
+        raise DataError(f"{key}: there is no folder {folder}. {hint}")
     missing = [marker.split("|")[0] for marker in markers if not _holds(folder, (marker,))]
     if not missing:
         return folder

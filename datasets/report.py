@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from rareseg.datasets.case import Case, Check, Dataset
+from rareseg.datasets.facts import Notes
 from rareseg.datasets.files import DataError
 from rareseg.datasets.listing import some
 
+_EDITION = 1  # of notes; raise it when a check would find something else in the same files
 _SHOWN = 10  # sizes that are listed one by one
 
 
@@ -98,10 +100,21 @@ def _counted(values: list[str]) -> str:
     return ", ".join([*(f"{value}: {count}" for value, count in shown), *more])
 
 
-def report(dataset: Dataset, progress: Callable[[Case], None], workers: int) -> Report:
+def report(dataset: Dataset, progress: Callable[[Case], None], workers: int, *, remember: bool) -> Report:
     """Read every case of ``dataset``; see `Dataset.report`."""
+    notes = Notes(dataset.folder, "checks") if remember else None
+
+    def checked(case: Case) -> Check | str:
+        """Return what reading a case showed, or what is wrong with it."""
+        try:
+            return _noted(case, notes) if notes else case.check()
+        except DataError as fault:
+            return str(fault)
+        finally:
+            progress(case)
+
     with ThreadPoolExecutor(workers) as pool:
-        results = list(pool.map(lambda case: _checked(case, progress), dataset.cases))
+        results = list(pool.map(checked, dataset.cases))
     checks = [result for result in results if isinstance(result, Check)]
     faults = [result for result in results if isinstance(result, str)]
     warnings = [warning for check in checks for warning in check.warnings]
@@ -112,13 +125,15 @@ def report(dataset: Dataset, progress: Callable[[Case], None], workers: int) -> 
     return Report(dataset, tuple(checks), tuple(faults), tuple(warnings))
 
 
-def _checked(case: Case, progress: Callable[[Case], None]) -> Check | str:
-    """Return what reading a case showed, or what is wrong with it."""
-    progress(case)
-    try:
-        return case.check()
-    except DataError as fault:
-        return str(fault)
+def _noted(case: Case, notes: Notes) -> Check:
+    """Return what reading a case showed, now or when its files were as they are now."""
+    state = [_EDITION, case.state()]
+    facts = notes.find(case.id, state)
+    if facts is not None:
+        return Check.of(case, facts)
+    check = case.check()
+    notes.add(case.id, state, check.facts())
+    return check
 
 
 def _twins(checks: list[Check]) -> list[str]:

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from rareseg.datasets import volumes
-from rareseg.datasets.case import Case, Check
+from rareseg.datasets.case import Case, Check, Place
 from rareseg.datasets.files import DataError
 
 _NEAR = 1e-3  # millimetres by which affines of image and label may differ without a word
@@ -65,6 +66,11 @@ class Scan(Case):
         """Voxel indices in the file's axes -> millimetres, (4, 4)."""
         return self.grid.affine
 
+    @property
+    def reading(self) -> tuple[Any, ...]:
+        """The order of the axes and the classes of the values."""
+        return (self.axes, sorted(self.classes.items()))
+
     def read_image(self) -> np.ndarray:
         """Return the image as stored, (D, H, W, 1), integers or float32, unscaled."""
         return volumes.read(self.image_header).transpose(self.order)[..., None]
@@ -76,16 +82,30 @@ class Scan(Case):
             label[..., where] = found
         return label.transpose(self.order)
 
-    def write_label(self, path: Path, label: np.ndarray) -> None:
-        """Write classes on the grid of the case's own files.
+    def image_slabs(self) -> Iterator[tuple[Place, np.ndarray]]:
+        """Yield the image part by part: where it goes in (D, H, W), and its values as `read_image` has them."""
+        for where, values in self._image_slabs():
+            yield self._place(where), values.transpose(self.order)[..., None]
+
+    def label_slabs(self) -> Iterator[tuple[Place, np.ndarray]]:
+        """Yield the label part by part, likewise."""
+        for where, found in self._class_slabs():
+            yield self._place(where), found.transpose(self.order)
+
+    def _place(self, where: slice) -> Place:
+        """Return the index in (D, H, W) of a slab along the file's last axis."""
+        return tuple(where if axis == 2 else slice(None) for axis in self.order)
+
+    def write_label(self, path: Path, label: np.ndarray, text: str = "") -> None:
+        """Write classes on the grid of the case's own files, whole or not at all, with axes and header of the image.
 
         Args:
             path: Ends in ``.nii`` or ``.nii.gz``.
-            label: Classes, (D, H, W).
+            label: Classes, (D, H, W), 0 to 255.
+            text: Description, up to 79 letters; empty is the id.
         """
-        if label.shape != self.shape:
-            raise ValueError(f"{self.id}: the label is {label.shape}, the grid {self.shape}; both must agree")
-        volumes.write(path, label.astype(np.uint8).transpose(np.argsort(self.order)), self.affine, self.id[:79])
+        classes = self._writable(path, label, volumes.SUFFIXES).transpose(np.argsort(self.order))
+        volumes.write(path, classes, self.affine, text or self.id[:79], like=self.grid.path)
 
     def check(self) -> Check:
         """Read everything slab by slab and return what was found; bad files raise `DataError`."""
@@ -121,7 +141,7 @@ class Scan(Case):
         return volumes.class_slabs(self._labelled(), self.classes, self.hint)
 
     def _image_slabs(self) -> Iterator[volumes.Slab]:
-        return volumes.slabs(self.image_header)
+        return volumes.image_slabs(self.image_header)
 
     def _image_type(self) -> str:
         """Return the type of the image's values; empty where there is no image."""

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rareseg.datasets.files import DataError, write_whole
+from rareseg.datasets import whole
+from rareseg.datasets.files import DataError
 from rareseg.datasets.listing import some
 
 PARTS = ("train", "validation", "test")
@@ -20,7 +21,7 @@ def write_split(path: Path, parts: Mapping[str, Sequence[Any]]) -> None:
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(("case", "group", "part"))
     rows.writerows((case.id, case.group, part) for part in PARTS for case in parts[part])
-    write_whole(path, text.getvalue().encode())
+    whole.write(path, text.getvalue())
 
 
 def read_split(path: Path) -> dict[str, list[str]]:

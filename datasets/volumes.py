@@ -15,13 +15,14 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from rareseg.datasets.files import DataError, cause, write_whole
+from rareseg.datasets import whole
+from rareseg.datasets.files import DataError, cause
 
 SUFFIXES = (".nii.gz", ".nii")
 VOXEL_LIMIT = 400_000_000
 """Voxels a file may claim in its header; KiTS19's largest holds 278 million."""
 
-_SLAB = 2**24  # bytes read at once
+_SLAB = 2**21  # bytes read at once; what is made of them takes eight times as much, in every thread
 _DEFLATE = 1100  # no deflate stream expands further
 _PACKED, _PACKED_FROM = 200, 2**26  # a scan of more bytes than the second that shrank by more than the first is a bomb
 _MILLIMETRES = {"meter": 1000.0, "micron": 0.001}  # all else is taken for millimetres, also KiTS19's "unknown"
@@ -177,15 +178,21 @@ def slabs(head: Header) -> Iterator[Slab]:
         )
 
 
-def read(head: Header) -> np.ndarray:
-    """Return the voxels in the file's axes, (X, Y, Z), integers as stored or float32."""
+def image_slabs(head: Header) -> Iterator[Slab]:
+    """Return `slabs` of an image; one that unpacks to far more than a scan would is refused first."""
     if head.path.suffix == ".gz" and head.bytes > max(_PACKED_FROM, _PACKED * head.path.stat().st_size):
         raise DataError(
             f"{head.path}: expands to {head.bytes:,} bytes, more than {_PACKED} times its size, which no scan does. "
             "Remove the file."
         )
+    return slabs(head)
+
+
+def read(head: Header) -> np.ndarray:
+    """Return the voxels of an image in the file's axes, (X, Y, Z), integers as stored or float32."""
+    parts = image_slabs(head)
     volume = np.empty(head.shape, head.given, order="F")
-    for where, values in slabs(head):
+    for where, values in parts:
         volume[..., where] = values
     return volume
 
@@ -230,7 +237,7 @@ def values(head: Header, most: int = 64) -> list[float]:
     return sorted(found)
 
 
-def write(path: Path, volume: np.ndarray, affine: np.ndarray, text: str = "") -> None:
+def write(path: Path, volume: np.ndarray, affine: np.ndarray, text: str = "", like: Path | None = None) -> None:
     """Write a volume in the file's axes, (X, Y, Z); the file appears whole or not at all.
 
     Args:
@@ -238,14 +245,28 @@ def write(path: Path, volume: np.ndarray, affine: np.ndarray, text: str = "") ->
         volume: Values of a type that NIfTI has.
         affine: Voxel indices -> millimetres, (4, 4).
         text: Description, up to 79 letters.
+        like: File on the same grid whose header is kept: units, kinds of space, both affines.
     """
     import nibabel  # here: the command line must start without it
 
-    image = nibabel.Nifti1Image(volume, affine, dtype=volume.dtype)
+    image = nibabel.Nifti1Image(volume, affine, _geometry(like) if like else None, dtype=volume.dtype)
     image.header["descrip"] = text
-    image.header.set_xyzt_units("mm")
+    if like is None:
+        image.header.set_xyzt_units("mm")
     content = image.to_bytes()
-    write_whole(path, gzip.compress(content, 6, mtime=0) if path.suffix == ".gz" else content)
+    whole.write(path, gzip.compress(content, 6, mtime=0) if path.suffix == ".gz" else content)
+
+
+def _geometry(path: Path) -> Any:
+    """Return the header of a file without what it says of the intensities."""
+    import nibabel  # here: the command line must start without it
+
+    with _faults(path):
+        kept: Any = nibabel.Nifti1Header.from_header(nibabel.load(path).header)
+    kept.extensions.clear()
+    for name in ("cal_min", "cal_max", "intent_code"):
+        kept[name] = 0
+    return kept
 
 
 def equal(paths: Sequence[Path]) -> bool:

@@ -43,3 +43,10 @@ def test_every_trap_is_listed(key):
 def test_every_option_is_explained(key):
     options = [*inspect.signature(import_module(f"rareseg.datasets.{key}").find).parameters][1:]
     assert not [name for name in options if f"{name}=" not in TEXT]
+
+
+def test_the_readme_shows_the_configuration_of_an_own_folder():
+    root = DOCS.parent
+    example = (root / "configs" / "example_folder.yaml").read_text(encoding="utf-8")
+    assert f"```yaml\n{example}```" in (root / "README.md").read_text(encoding="utf-8")
+    assert len(example.splitlines()) == 10

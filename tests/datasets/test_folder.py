@@ -175,6 +175,46 @@ def test_other_channels_of_nnunet_are_mentioned(tmp_path):
     assert open("folder", tmp_path).remarks == ("channels other than _0000 are not read: 1 (heart_000_0001.png)",)
 
 
+def test_further_columns_are_facts_that_may_group(tmp_path):
+    rows = ["id,image,label,split,patient,site"]
+    for number in range(8):
+        save(tmp_path / f"{number}.png", IMAGE[number:])
+        save(tmp_path / f"{number}-t.png", LABEL[number:])
+        rows.append(f"{number},{number}.png,{number}-t.png,,p{number // 2},s{number % 2}")
+    (tmp_path / "list.csv").write_text("\n".join(rows))
+    cases = open("folder", tmp_path, csv="list.csv").cases
+    assert cases[3].info == {"patient": "p1", "site": "s1"}
+    parts = split(cases, {"group_by": "patient", "fractions": [0.5, 0, 0.5]})
+    sides = [{case.info["patient"] for case in parts[name]} for name in ("train", "test")]
+    assert not sides[0] & sides[1]
+
+
+LAYOUT_PLACES = [  # what is given, relative to the folder that holds a layout; which folder has to be given instead
+    pytest.param(side_by_side, "..", "1 level too high", id="too high"),
+    pytest.param(side_by_side, "Images", "1 level too low", id="images"),
+    pytest.param(side_by_side, "ground_truth", "1 level too low", id="masks"),
+    pytest.param(by_part, "train/images", "2 levels too low", id="images of a part"),
+    pytest.param(nnunet, "labelsTr", "1 level too low", id="nnunet"),
+    pytest.param(folder_each, "..", "1 level too high", id="folders too high"),
+]
+
+
+@pytest.mark.parametrize(("layout", "given", "level"), LAYOUT_PLACES)
+def test_a_folder_one_level_off_is_told_the_right_one(tmp_path, layout, given, level):
+    root = tmp_path / "mine"
+    layout(root, ".png", IMAGE, LABEL)
+    with pytest.raises(DataError, match=rf"the folder is {level}\. Give {root} instead\.$"):
+        open("folder", (root / given).resolve())
+
+
+def test_a_table_in_place_of_its_folder_is_told(tmp_path):
+    table(tmp_path, ".png", IMAGE, LABEL)
+    with pytest.raises(DataError, match=rf"list\.csv is a file.*Give {tmp_path} with `csv: list\.csv` instead"):
+        open("folder", tmp_path / "list.csv")
+    with pytest.raises(DataError, match=r"no folder .*Give the folder of your images and labels: expected images/"):
+        open("folder", tmp_path / "nowhere")
+
+
 def pair(root, label=LABEL):
     save(root / "images" / "a.png", IMAGE)
     save(root / "masks" / "a.png", label)
@@ -267,7 +307,7 @@ def test_a_table_that_cannot_be_read_is_named(tmp_path):
         open("folder", tmp_path, csv="none.csv")
 
 
-@pytest.mark.parametrize("values", [{}, {0: 0, 1: 2}, {-1: 0, 1: 1}, {0: 1}])
+@pytest.mark.parametrize("values", [{}, {0: 0, 1: 2}, {-1: 0, 1: 1}, {0: 1}, {"a": 0, "b": 1}, {0: 0, 1: 0.5}])
 def test_values_that_do_not_give_classes_are_refused(tmp_path, values):
     pair(tmp_path)
     with pytest.raises(ValueError, match=re.escape(f"to classes 0, 1, 2, ..., got {values}")):
