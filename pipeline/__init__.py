@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from rareseg.pipeline.patches import Patch, draw_patches
-from rareseg.pipeline.prediction import predict, predict_many
+from rareseg.pipeline.prediction import predict, predict_many, write_prediction
 from rareseg.pipeline.preprocess import Prepared, prepare, prepare_all
 from rareseg.pipeline.settings import Settings
 
@@ -27,6 +27,7 @@ __all__ = [
     "predict_many",
     "prepare",
     "prepare_all",
+    "write_prediction",
 ]
 
 

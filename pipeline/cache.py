@@ -1,16 +1,18 @@
 """Arrays on disk that appear whole or not at all, and are opened without being read."""
 
 import json
-import os
 import threading
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
+from rareseg.datasets import whole
+
 OPEN_AT_ONCE = 256  # maps kept open; each holds a file descriptor, and systems allow 1,024 of them to a process
+_MAKING = threading.Lock()
 
 
 def store(stem: Path, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> None:
@@ -20,10 +22,9 @@ def store(stem: Path, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]
 
     A writer killed half-way leaves only temporary files, which nobody reads; two writers of one stem write the same.
     """
-    stem.parent.mkdir(parents=True, exist_ok=True)
     for name, array in arrays.items():
-        _write(array_path(stem, name), lambda file, array=array: np.save(file, array, allow_pickle=False))
-    _write(stem.with_name(stem.name + ".json"), lambda file: file.write(json.dumps(facts).encode()))
+        whole.write_with(array_path(stem, name), partial(_save, array))
+    whole.write(stem.with_name(stem.name + ".json"), json.dumps(facts))
 
 
 def load(stem: Path) -> dict[str, Any] | None:
@@ -46,15 +47,22 @@ def open_array(path: Path) -> np.ndarray:
     return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
-def _write(path: Path, write: Callable[[BinaryIO], Any]) -> None:
-    """Write a file under a temporary name, push it to the disk, give it its name."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+def beside(path: Path, name: str, make: Callable[[], np.ndarray]) -> Path:
+    """Return the file of an array that is derived from a stored one, made and stored beside it when first asked for.
+
+    Args:
+        path: File of the stored array.
+        name: Name of the derived one.
+        make: Computes it, in one thread at a time, since it may be as large as a scan.
+    """
+    derived = array_path(path.with_name(path.name.split(".", 1)[0]), name)
+    if not derived.exists():
+        with _MAKING:
+            if not derived.exists():
+                whole.write_with(derived, partial(_save, make()))
+    return derived
+
+
+def _save(array: np.ndarray, path: Path) -> None:
+    with path.open("wb") as file:
+        np.save(file, array, allow_pickle=False)

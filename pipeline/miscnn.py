@@ -1,148 +1,55 @@
 """The bridge to MIScnn 1.4.0: import this module first, and stock MIScnn scripts run on today's TensorFlow and Keras.
 
-MIScnn was written for TensorFlow 2.7. Its modules get the cures below, each beside what fails without it; nothing else
-is changed, and another version is used as it is. ``Interface`` serves our cases to MIScnn, ``StockBatch`` makes the
-batches of ``backend: miscnn``.
+``Preprocessor`` stands in for MIScnn's and makes batches and predictions on the native path, ``Interface`` serves our
+cases to MIScnn, ``StockBatch`` makes the batches of ``backend: miscnn``. What MIScnn needs to run stands in
+``_miscnn_cures``.
 
 MIScnn is licensed under the GPL-3.0; every import of it stands in this file, which nothing loads unless asked to.
 """
 
-import importlib
-import importlib.metadata
-import importlib.util
+import dataclasses
+import itertools
+import os
 import random
-import sys
+import shutil
+import tempfile
 import types
 import warnings
-from collections.abc import Callable, Sequence
-from functools import partial, wraps
-from importlib.machinery import ModuleSpec
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
 
+from rareseg.datasets import DataError
+from rareseg.pipeline import _miscnn_cures as cures
+from rareseg.pipeline.augment import OFF
+from rareseg.pipeline.batches import Batches
 from rareseg.pipeline.patches import Sample
+from rareseg.pipeline.prediction import most_probable, window_grid, windows_of
+from rareseg.pipeline.preprocess import Prepared, prepare
 from rareseg.pipeline.randomness import generator
-from rareseg.pipeline.settings import Settings
+from rareseg.pipeline.settings import Augment, Settings
+from rareseg.pipeline.stitching import stitch
 
-VERSION = "1.4.0"
 UNLABELLED = 255  # label of a pixel without a class, whose one-hot row is zero
-
-
-def _is_known_version() -> bool:
-    """Say in one sentence what keeps MIScnn from running, and warn of a version that the cures were not made for."""
-    backend = keras.backend.backend()
-    if backend != "tensorflow":
-        raise ImportError(
-            f"MIScnn needs TensorFlow, Keras runs on {backend}; set KERAS_BACKEND=tensorflow or backend native"
-        )
-    try:
-        found = importlib.metadata.version("miscnn")
-    except importlib.metadata.PackageNotFoundError:
-        raise ImportError(f"MIScnn is missing; install it with: pip install --no-deps miscnn=={VERSION}") from None
-    if found != VERSION:
-        warnings.warn(f"MIScnn {found} is not {VERSION}: it is used as it is, without our cures", stacklevel=3)
-    return found == VERSION
-
-
-def _stand_in_for_tensorflow_addons() -> None:
-    """Offer the one layer that MIScnn takes from ``tensorflow_addons``, which is no longer maintained."""
-    name = "tensorflow_addons"
-    if name in sys.modules or importlib.util.find_spec(name):
-        return
-    addons = types.ModuleType(name, "Stands in for tensorflow_addons; made by rareseg.pipeline.miscnn.")
-    addons.__spec__ = ModuleSpec(name, None)
-    layer = partial(keras.layers.GroupNormalization, groups=-1)
-    addons.__dict__["layers"] = types.SimpleNamespace(InstanceNormalization=layer)
-    sys.modules[name] = addons
-
-
-def _cure() -> None:
-    """Make MIScnn 1.4.0 run on Keras 3 and batchgenerators 0.25; a second call changes nothing."""
-    network = _module("neural_network.model")
-    if network.Adam.__module__ == __name__:
-        return
-    network.Adam = _adam
-    network.Neural_Network.build_model = _with_plain_fit(network.Neural_Network.build_model)
-    network.Neural_Network.load = _with_plain_fit(network.Neural_Network.load)
-    feeder = _module("neural_network.data_generator").DataGenerator
-    feeder.__init__ = _with_base_constructor(feeder.__init__)
-    _module("processing.preprocessor").to_categorical = _to_categorical
-    _module("evaluation.cross_validation").Adam = _adam
-    for name in ("cross_validation", "split_validation"):
-        _module(f"evaluation.{name}").ModelCheckpoint = _model_checkpoint
-    for name in ("resize", "resampling"):
-        subfunction = _module(f"processing.subfunctions.{name}")
-        subfunction.augment_resize = _without(subfunction.augment_resize, "cval_seg")
-        subfunction.resize_segmentation = _without(subfunction.resize_segmentation, "cval")
-
-
-def _module(name: str) -> Any:
-    """Return a module of MIScnn: the attribute ``evaluation.cross_validation`` is a function that hides its module."""
-    return importlib.import_module(f"miscnn.{name}")
-
-
-def _without(function: Callable[..., Any], *names: str) -> Callable[..., Any]:
-    """Return the function, made deaf to arguments that it no longer has."""
-
-    @wraps(function)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        return function(*args, **{name: value for name, value in kwargs.items() if name not in names})
-
-    return wrapped
-
-
-def _adam(lr: float, **kwargs: Any) -> keras.optimizers.Optimizer:
-    """Make Adam, whose ``lr`` is ``learning_rate`` now."""
-    return keras.optimizers.Adam(learning_rate=lr, **kwargs)
-
-
-def _with_plain_fit(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap a method that makes ``self.model``: ``fit`` of that model, and of no other, drops what ``fit`` once took."""
-
-    @wraps(method)
-    def wrapped(self: Any, *args: Any, **kwargs: Any) -> None:
-        method(self, *args, **kwargs)
-        self.model.fit = _without(self.model.fit, "workers", "max_queue_size")
-
-    return wrapped
-
-
-def _with_base_constructor(constructor: Callable[..., None]) -> Callable[..., None]:
-    """Wrap a constructor that never called its base's, which Keras 3 warns of; one worker, as more break MIScnn."""
-
-    @wraps(constructor)
-    def wrapped(self: Any, *args: Any, **kwargs: Any) -> None:
-        keras.utils.PyDataset.__init__(self, workers=1)
-        constructor(self, *args, **kwargs)
-
-    return wrapped
-
-
-def _to_categorical(*args: Any, **kwargs: Any) -> np.ndarray:
-    """One-hot as float32: float64, as Keras 3 makes it, does not go with the float32 of networks in MIScnn's losses."""
-    return keras.utils.to_categorical(*args, **kwargs).astype(np.float32)
-
-
-def _model_checkpoint(filepath: str, **kwargs: Any) -> keras.callbacks.Callback:
-    """Make the callback, whose files must end in ``.keras`` now."""
-    return keras.callbacks.ModelCheckpoint(str(Path(filepath).with_suffix(".keras")), **kwargs)
-
+ANALYSES = {"fullimage": "whole", "patchwise-crop": "crop", "patchwise-grid": "grid"}
 
 with warnings.catch_warnings():
     warnings.simplefilter(
         "ignore", (DeprecationWarning, SyntaxWarning)
     )  # escapes in MIScnn's strings, when first compiled
-    _KNOWN = _is_known_version()
+    _KNOWN = cures.is_known_version()
     if _KNOWN:
-        _stand_in_for_tensorflow_addons()
-    from miscnn import Data_Augmentation, Data_IO, Preprocessor
+        cures.stand_in_for_tensorflow_addons()
+    from miscnn import Data_Augmentation, Data_IO
+    from miscnn import Preprocessor as StockPreprocessor
     from miscnn.data_loading.interfaces.abstract_io import Abstract_IO
 
     if _KNOWN:
-        _cure()
+        cures.cure()
 
 
 class Interface(Abstract_IO):
@@ -192,35 +99,297 @@ class Interface(Abstract_IO):
         return False
 
 
-class StockBatch:
-    """Makes batches by stock MIScnn, in the order of ``Batches``; each sample, also a patch, is a ``fullimage``.
+class Preprocessor(StockPreprocessor):
+    """MIScnn's Preprocessor, whose batches and predictions are made on the native path.
 
-    Every run has objects of its own, since MIScnn's share state through class attributes and default arguments. MIScnn
-    draws from Python's and NumPy's global generators, which are seeded from (seed, epoch, index) before each batch.
+    A stock script runs on it once this class is imported in place of MIScnn's: faster, seeded, and without MIScnn's
+    faults F1 to F12 (docs/pipeline.md), but for what its subfunctions do. They run once per case, not once per batch,
+    so that ``prepare_subfunctions`` and ``use_multiprocessing`` have nothing left to do, and ``prepare_batches``, which
+    would freeze what is drawn at random, has no effect. ``patchwise_skip_blanks`` makes every crop hold foreground
+    where its case has any.
+
+    Args:
+        *args: Those of MIScnn's Preprocessor.
+        **kwargs: The same.
+
+    Attributes:
+        seed: Seed of the order of the samples, of crops and augmentation.
+        workers: Threads that make batches ahead of the training; they change nothing but the time.
+        settings: Settings of the pipeline for which MIScnn has no argument, such as ``{"blend": "uniform"}``.
+    """
+
+    seed = 0
+    workers = min(4, os.cpu_count() or 1)
+    settings: Mapping[str, Any] = types.MappingProxyType({})
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Set up MIScnn's part, with a queue and a cache of its own; see the class."""
+        super().__init__(*args, **kwargs)
+        self.img_queue, self.cache = [], {}
+        self.prepare_subfunctions = self.prepare_batches = False
+        self._epochs = itertools.count()
+        self._cases: dict[Any, Prepared] = {}
+        self._folder = Path(tempfile.mkdtemp(prefix="rareseg-"))
+        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+
+    def feed(self, sample_list: Sequence[str], validation: bool, shuffle: bool, iterations: int | None) -> "Feed":
+        """Return what ``fit`` trains on or validates with; epochs of training count on from one call to the next."""
+        settings = dataclasses.replace(self.native_settings(), steps_per_epoch=iterations)
+        cases = [self._prepared(index) for index in np.asarray(sample_list).tolist()]
+        batches = Batches(
+            cases, settings, seed=self.seed, training=not validation, shuffle=shuffle, workers=self.workers
+        )
+        if not validation and iterations is None and self.data_augmentation is not None:
+            batches.steps *= self.data_augmentation.cycles
+        return Feed(batches, self.data_io.interface.classes, None if validation else self._epochs)
+
+    def run(self, indices_list: Sequence[str], training: bool = True, validation: bool = False) -> list[Any]:
+        """Return the batches of all samples: (images, one-hot labels) for training, (images, None) for prediction."""
+        if training:
+            feed = self.feed(indices_list, validation, shuffle=False, iterations=None)
+            return [feed[index] for index in range(len(feed))]
+        return [(batch, None) for index in indices_list for batch in self._windows(index)]
+
+    def postprocessing(self, sample: Any, prediction: np.ndarray, activation_output: bool = False) -> np.ndarray:
+        """Put the windows (N, *patch, K) of a sample together, and undo its subfunctions."""
+        one, settings = Loaded(sample), self.native_settings()
+        answers = (np.moveaxis(answer, -1, 0) for answer in self._turned(prediction))
+        keep = None if activation_output else most_probable
+        answer = stitch(window_grid(one, settings), answers, settings.blend, keep)
+        answer = np.moveaxis(answer, 0, -1) if activation_output else answer.astype(np.int64)  # MIScnn's type
+        answer = answer[tuple(map(slice, one.shape))]
+        for subfunction in reversed(self.subfunctions):
+            answer = subfunction.postprocessing(sample, answer, activation_output)
+        return answer
+
+    def native_settings(self) -> Settings:
+        """Return the settings of the pipeline that this object stands for."""
+        if self.patchwise_skip_blanks and self.patchwise_skip_class != 0:
+            raise ValueError(f"patchwise_skip_class must be 0, the background, got {self.patchwise_skip_class}")
+        windows = {}
+        if self.analysis != "fullimage":
+            windows = {"patch": self.patch_shape, "overlap": tuple(self.patchwise_overlap[: len(self.patch_shape)])}
+        return Settings.of(
+            {
+                "analysis": ANALYSES[self.analysis],
+                **windows,
+                "augment": native_augmentation(self.data_augmentation),
+                "batch_size": self.batch_size,
+                "scaling": "none",
+                "foreground": 1.0 if self.patchwise_skip_blanks else 0.0,
+                **self.settings,
+            }
+        )
+
+    def _prepared(self, index: str) -> Prepared:
+        """Load a sample and run its subfunctions, once; its arrays wait on disk."""
+        key = (index, *map(id, self.subfunctions))
+        if key not in self._cases:
+            sample = Loaded(self._loaded(index, training=True), number=len(self._cases))
+            prepared = prepare(sample, self.native_settings(), self._folder)
+            self._cases[key] = dataclasses.replace(prepared, original=None)  # or the sample would stay in memory
+        return self._cases[key]
+
+    def _windows(self, index: str) -> Iterator[np.ndarray]:
+        """Yield the windows of a sample to predict in batches, of which the last may be smaller."""
+        sample, settings = self._loaded(index, training=False), self.native_settings()
+        self.cache[index] = sample  # where MIScnn looks for it before it calls `postprocessing`
+        one = Loaded(sample)
+        windows = windows_of(one, window_grid(one, settings), settings)
+        while chunk := list(itertools.islice(windows, self.batch_size)):
+            yield self._turned(np.stack(chunk))
+
+    def _loaded(self, index: str, training: bool) -> Any:
+        sample = self.data_io.sample_loader(index, load_seg=training)
+        for subfunction in self.subfunctions:
+            subfunction.preprocessing(sample, training=training)
+        return sample
+
+    def _turned(self, batch: np.ndarray) -> np.ndarray:
+        """Flip a batch where MIScnn predicts under augmentation; twice is as before."""
+        stock = self.data_augmentation
+        return stock.run_infaug(batch) if stock is not None and stock.infaug else batch
+
+
+class Feed(keras.utils.PyDataset):
+    """Batches for MIScnn's networks: labels are one-hot, a row of zeros where a pixel has no class.
+
+    Args:
+        batches: What is handed on.
+        classes: Classes.
+        epochs: Yields the epoch that is next; None for validation, which has one.
+    """
+
+    def __init__(self, batches: Batches, classes: int, epochs: Iterator[int] | None) -> None:
+        """Offer ``fit`` a ``clock``, a callback that sets the epoch; see the class."""
+        super().__init__(workers=batches.workers)
+        self._batches, self._classes = batches, np.arange(classes, dtype=np.uint8)
+        if epochs is not None:
+            self.clock = keras.callbacks.LambdaCallback(
+                on_epoch_begin=lambda *_: setattr(batches, "epoch", next(epochs))
+            )
+
+    def __len__(self) -> int:
+        """Return the batches per epoch."""
+        return len(self._batches)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return images (B, *space, C) and labels (B, *space, K), both float32."""
+        images, labels = self._batches[index]
+        return images, (labels[..., None] == self._classes).astype(np.float32)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Loaded:
+    """A sample of MIScnn whose subfunctions have run, readable like a case of ``rareseg.datasets``.
+
+    Args:
+        sample: The sample.
+        number: Tells samples with the same id apart that went through other subfunctions.
+    """
+
+    sample: Any
+    number: int = 0
+    part = ""
+    spacing = affine = None
+    files = ()
+    info: ClassVar[Mapping[str, Any]] = types.MappingProxyType({})
+
+    @property
+    def id(self) -> str:
+        """The id that MIScnn knows it by."""
+        return str(self.sample.index)
+
+    @property
+    def group(self) -> str:
+        """MIScnn knows no groups: the id."""
+        return self.id
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Pixels per axis."""
+        return self.sample.img_data.shape[:-1]
+
+    @property
+    def channels(self) -> int:
+        """Channels of the image."""
+        return self.sample.img_data.shape[-1]
+
+    def state(self) -> list[Any]:
+        """Return what tells it from others in the cache."""
+        return [self.id, self.number]
+
+    def kind(self, image: np.ndarray) -> str:  # noqa: ARG002
+        """Return what sort of picture it is: MIScnn does not say."""
+        return ""
+
+    def read_image(self) -> np.ndarray:
+        """Return the intensities, (*space, C), float32."""
+        return np.asarray(self.sample.img_data, np.float32)
+
+    def read_label(self) -> np.ndarray:
+        """Return the classes, (*space), uint8; negative values, as MIScnn's padding leaves them, are background."""
+        values = np.asarray(self.sample.seg_data)[..., 0]
+        if values.max() >= self.sample.classes or (values != np.rint(values)).any():
+            raise DataError(
+                f"{self.id}: labels hold {values.max():g}, expected whole numbers below {self.sample.classes}, the "
+                "classes that the interface states. Map the values (a mask of 0 and 255 to 0 and 1), or state more "
+                "classes."
+            )
+        return np.maximum(values, 0).astype(np.uint8)
+
+    def read_mask(self) -> None:
+        """Return None: MIScnn knows no fields of view."""
+
+    def image_slabs(self) -> Iterator[tuple[tuple[slice, ...], np.ndarray]]:
+        """Yield the image in one part, with its place."""
+        yield (slice(None),) * len(self.shape), self.read_image()
+
+    def label_slabs(self) -> Iterator[tuple[tuple[slice, ...], np.ndarray]]:
+        """Yield the label likewise."""
+        yield (slice(None),) * len(self.shape), self.read_label()
+
+
+TRANSFORMS = (  # setting of ours, MIScnn's switch, MIScnn's range
+    ("scale", "scaling", "config_scaling_range"),
+    ("elastic_alpha", "elastic_deform", "config_elastic_deform_alpha"),
+    ("brightness", "brightness", "config_brightness_range"),
+    ("contrast", "contrast", "config_contrast_range"),
+    ("gamma", "gamma", "config_gamma_range"),
+    ("noise", "gaussian_noise", "config_gaussian_noise_range"),
+)
+ANGLES = ("config_rotations_angleX", "config_rotations_angleY", "config_rotations_angleZ")
+
+
+def native_augmentation(stock: Any) -> Augment | None:
+    """Return the augmentation that a ``Data_Augmentation`` of MIScnn describes; None stays None."""
+    if stock is None:
+        return None
+    for name in ("seg_augmentation", "coloraug_per_channel", "config_contrast_preserverange"):
+        if not getattr(stock, name):
+            raise ValueError(f"{name} = False is not offered here; leave it True, or use MIScnn's own Preprocessor")
+    angles = {axis: tuple(getattr(stock, name)) for axis, name in enumerate(ANGLES) if any(getattr(stock, name))}
+    if stock.rotations and len(set(angles.values())) > 1:
+        raise ValueError("config_rotations_angleX, Y and Z must be one range, or (0, 0) where nothing turns")
+    turned = stock.rotations and bool(angles)
+    held: dict[str, Any] = {
+        ours: tuple(getattr(stock, values)) if getattr(stock, switch) else None for ours, switch, values in TRANSFORMS
+    }
+    return Augment(
+        p=stock.config_p_per_sample,
+        mirror_axes=tuple(stock.config_mirror_axes) if stock.mirror else (),
+        rotate=tuple(np.degrees(next(iter(angles.values()))).round(9).tolist()) if turned else None,
+        rotate_axes=tuple(angles) if turned and len(angles) < len(ANGLES) else None,
+        elastic_sigma=tuple(stock.config_elastic_deform_sigma),
+        **held,
+    )
+
+
+def stock_augmentation(augment: Augment | None) -> Any:
+    """Return a new ``Data_Augmentation`` of MIScnn with every switch given; None: everything is off."""
+    ours = augment or OFF
+    if ours.mirror_probability != 1:
+        raise ValueError("backend miscnn mirrors every sample: set augment.mirror_probability to 1, or backend native")
+    mirrored = ours.mirrored(3)
+    switches = {switch: getattr(ours, setting) is not None for setting, switch, _ in TRANSFORMS}
+    stock = Data_Augmentation(cycles=1, mirror=bool(mirrored), rotations=ours.rotate is not None, **switches)
+    stock.config_p_per_sample, stock.config_mirror_axes = ours.p, mirrored
+    stock.config_elastic_deform_sigma = ours.elastic_sigma
+    for setting, switch, held in TRANSFORMS:
+        if switches[switch]:
+            setattr(stock, held, getattr(ours, setting))
+    for axis, name in enumerate(ANGLES):
+        turned = ours.rotate is not None and (ours.rotate_axes is None or axis in ours.rotate_axes)
+        setattr(stock, name, tuple(np.radians(ours.rotate).tolist()) if turned else (0.0, 0.0))
+    return stock
+
+
+class StockBatch:
+    """Makes batches by stock MIScnn, in the order of ``Batches``.
+
+    With ``analysis: crop`` MIScnn draws the crops; else each sample, also a patch, is a ``fullimage``. Every run has
+    objects of its own, since MIScnn's share state through class attributes and default arguments. MIScnn draws from
+    Python's and NumPy's global generators, which are seeded from (seed, epoch, index) before each batch.
 
     Args:
         samples: All samples of the run.
-        settings: ``batch_size`` is used.
+        settings: ``batch_size``, ``analysis``, ``patch`` and ``augment`` are used.
         seed: Seed of what MIScnn draws.
     """
 
     def __init__(self, samples: Sequence[Sample], settings: Settings, seed: int) -> None:
         """Set up MIScnn with every switch given; see the class."""
+        _refuse_what_miscnn_lacks(settings)
         highest = max(int(source.label.max()) for source in {one.source for one in samples})
         dataset = types.SimpleNamespace(cases=samples, classes=range(max(highest, 1) + 1))
-        nothing = Data_Augmentation(
-            cycles=1,
-            scaling=False,
-            rotations=False,
-            elastic_deform=False,
-            mirror=False,
-            brightness=False,
-            contrast=False,
-            gamma=False,
-            gaussian_noise=False,
-        )
         files = Data_IO(Interface(dataset), input_path="")
-        self._stock = Preprocessor(files, settings.batch_size, data_aug=nothing, analysis="fullimage")
+        self._stock = StockPreprocessor(
+            files,
+            settings.batch_size,
+            data_aug=stock_augmentation(settings.augment),
+            analysis="patchwise-crop" if settings.analysis == "crop" else "fullimage",
+            patch_shape=settings.patch,
+        )
         self._stock.img_queue, self._stock.cache = [], {}
         self._seed = seed
 
@@ -235,3 +404,14 @@ class StockBatch:
         labels = one_hot.argmax(axis=-1).astype(np.uint8)
         labels[one_hot.sum(axis=-1) == 0] = UNLABELLED
         return images, labels
+
+
+def _refuse_what_miscnn_lacks(settings: Settings) -> None:
+    """Refuse settings that MIScnn cannot follow where they would matter."""
+    fixed = {"outside": "unlabelled", "fill": "zero"} if settings.augment or settings.analysis == "crop" else {}
+    if settings.analysis == "crop":
+        fixed |= {"crop_range": "miscnn", "foreground": 0}
+    others = {key: value for key, value in fixed.items() if getattr(settings, key) != value}
+    if others:
+        wanted = ", ".join(f"{key}: {value}" for key, value in others.items())
+        raise ValueError(f"backend miscnn knows no other way than {wanted}; set that, or backend native")

@@ -1,11 +1,9 @@
-"""Patches: drawn at random for training, laid out as a grid for prediction, stitched together again."""
+"""Patches, drawn at random for training."""
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +11,7 @@ from rareseg.datasets import DataError
 from rareseg.pipeline.preprocess import Prepared, prepare
 from rareseg.pipeline.randomness import generator
 from rareseg.pipeline.settings import Settings
+from rareseg.pipeline.stitching import box
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,11 +92,6 @@ def sample(case: Any, settings: Settings) -> Sample:
     return case if isinstance(case, Patch) else prepare(case, settings)
 
 
-def box(corner: Sequence[int], shape: Sequence[int]) -> tuple[slice, ...]:
-    """Return the slices that cut a box out of an array."""
-    return tuple(slice(start, start + length) for start, length in zip(corner, shape, strict=True))
-
-
 def draw_patches(cases: Sequence[Any], settings: Settings | Mapping[str, Any], seed: int) -> list[Patch]:
     """Draw ``patches.count`` patches, evenly over the cases, most with their centre inside the field of view.
 
@@ -142,91 +136,3 @@ def _corners(
     random.shuffle(centres)
     first = np.stack(np.unravel_index(centres, source.shape), axis=-1) - np.floor_divide(patch, 2)
     return [tuple(corner) for corner in first.clip(0, np.subtract(source.shape, patch)).tolist()]
-
-
-def starts(length: int, patch: int, overlap: int) -> tuple[int, ...]:
-    """Return where patches begin along one axis: 0, s, 2s, ... with s = patch - overlap, the last ending with the axis.
-
-    The same places as MIScnn's; an axis that is not longer than the patch has one patch, at 0.
-    """
-    last = max(length - patch, 0)
-    return (*range(0, last, patch - overlap), last)
-
-
-@lru_cache
-def axis_weights(patch: int, blend: str) -> np.ndarray:
-    """Return the weight of each pixel of a patch along one axis, (patch,), float32, at most 1.
-
-    ``gaussian`` has a standard deviation of an eighth of the patch about its centre (nnU-Net, MONAI) and a floor of
-    0.001; ``uniform`` is 1. A pixel's weight is the product over the axes.
-    """
-    if blend == "uniform":
-        return np.ones(patch, np.float32)
-    distance = (np.arange(patch) - (patch - 1) / 2) / (patch / 8)
-    weight = np.exp(-0.5 * distance**2)
-    return np.maximum(weight / weight.max(), 1e-3).astype(np.float32)
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Overlapping patches that cover a space.
-
-    Args:
-        shape: Pixels per axis of the space, at least those of a patch.
-        patch: Pixels per axis of a patch.
-        starts: First pixels of the patches, per axis.
-    """
-
-    shape: tuple[int, ...]
-    patch: tuple[int, ...]
-    starts: tuple[tuple[int, ...], ...]
-
-    @classmethod
-    def over(cls, shape: Sequence[int], patch: Sequence[int], overlap: Sequence[int]) -> Self:
-        """Lay a grid over a space, which grows to one patch where it is smaller."""
-        places = tuple(starts(*axis) for axis in zip(shape, patch, overlap, strict=True))
-        return cls(tuple(map(max, shape, patch)), tuple(patch), places)
-
-    @property
-    def corners(self) -> list[tuple[int, ...]]:
-        """First pixels of all patches, in the order of the array."""
-        return list(itertools.product(*self.starts))
-
-
-class Stitcher:
-    """Puts the probabilities of a grid's patches together: a weighted sum, divided once by the sum of weights.
-
-    Args:
-        grid: The patches.
-        blend: See ``axis_weights``.
-    """
-
-    def __init__(self, grid: Grid, blend: str) -> None:
-        """Take memory only when the first patch says how many classes there are."""
-        self.grid = grid
-        self._weights = [axis_weights(length, blend) for length in grid.patch]
-        self._sum: np.ndarray | None = None
-
-    def add(self, corner: tuple[int, ...], probabilities: np.ndarray) -> None:
-        """Add the probabilities (*patch, K) of the patch at ``corner``."""
-        if self._sum is None:
-            self._sum = np.zeros((*self.grid.shape, probabilities.shape[-1]), np.float32)
-        self._sum[box(corner, self.grid.patch)] += probabilities * _outer(self._weights)[..., None]
-
-    def result(self) -> np.ndarray:
-        """Return the probabilities of the space, (*shape, K), float32; every patch must have been added."""
-        if self._sum is None:
-            raise RuntimeError("result was asked for before any patch was added")
-        totals = [np.zeros(length, np.float32) for length in self.grid.shape]
-        for total, places, weights in zip(totals, self.grid.starts, self._weights, strict=True):
-            for start in places:
-                total[start : start + len(weights)] += weights
-        return self._sum / _outer(totals)[..., None]
-
-
-def _outer(axes: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the products of one value per axis, an array with those axes."""
-    product = axes[0]
-    for axis in axes[1:]:
-        product = product[..., None] * axis
-    return product

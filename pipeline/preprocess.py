@@ -1,14 +1,17 @@
 """The steps that are the same in every epoch: size, channels, intensities; done once per case and kept.
 
 Nothing here is random and nothing knows a data set. The inverse for predictions, ``to_original``, stands beside them.
+What augmentation needs of a case, ``coefficients`` and ``foreground``, is made when first asked for and kept likewise.
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,12 +19,21 @@ import numpy as np
 
 from rareseg.datasets import DataError
 from rareseg.datasets.facts import cache_folder
-from rareseg.pipeline import cache, resize
+from rareseg.pipeline import _spline, cache, resize
+from rareseg.pipeline.memory import Budget
+from rareseg.pipeline.randomness import generator
 from rareseg.pipeline.settings import Settings
 
-FORMAT = 2  # of stored cases; raise it when the steps below give other numbers
+FORMAT = 4  # of stored cases; raise it when the steps below give other numbers
 CASE_FACTS = ("id", "group", "part", "spacing", "affine", "files")
+STEPS = ("size", "spacing", "clip", "scaling", "channels")  # settings that decide how a case is prepared
 TINY = 1e-6  # keeps constant images finite; MIScnn adds it above and below the fraction too
+FOREGROUND = 10_000  # coordinates kept of each class of a case
+BLOCK = 2**24  # values taken at once where sums need float64, of which a scan would fill 2 GB
+
+_MEMORY = Budget(2**30)  # bytes; KiTS19's largest scan needs a quarter of it, at its published spacing
+
+Part = tuple[tuple[slice, ...], np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,11 +43,14 @@ class Prepared:
     Args:
         id: As in the case, and so are ``group``, ``part``, ``spacing``, ``affine`` and ``files``.
         info: Facts of the case, and its ``kind`` where the data set has several.
-        arrays: ``image``, ``label`` and, where there is one, ``mask``: arrays, or the files that hold them.
+        arrays: ``image``, ``label`` and, where there is one, ``mask``: arrays, or the files that hold them; what is
+            derived from them joins them.
         shape: Pixels per axis.
         channels: Channels of the image.
         original_shape: Pixels per axis before resizing.
         digest: SHA-256 of the arrays.
+        original: The case that was prepared.
+        statistics: Least and greatest intensity, mean and standard deviation of each channel, (4, C).
     """
 
     id: str
@@ -45,11 +60,13 @@ class Prepared:
     affine: np.ndarray | None
     files: tuple[Path, ...]
     info: Mapping[str, Any]
-    arrays: Mapping[str, np.ndarray | Path]
+    arrays: dict[str, np.ndarray | Path]
     shape: tuple[int, ...]
     channels: int
     original_shape: tuple[int, ...]
     digest: str
+    statistics: np.ndarray
+    original: Any = None
 
     @property
     def image(self) -> np.ndarray:
@@ -65,6 +82,18 @@ class Prepared:
     def mask(self) -> np.ndarray | None:
         """Where the image means something (field of view), shape (*space), bool; None where the case states none."""
         return self._array("mask") if "mask" in self.arrays else None
+
+    @property
+    def coefficients(self) -> np.ndarray:
+        """Of the image's cubic B-spline, shape (C, *space), float32; made when first asked for."""
+        return self._derived("coefficients", lambda: _spline.prefilter(self.image))
+
+    @property
+    def foreground(self) -> list[np.ndarray]:
+        """Coordinates of voxels of each class but 0 that the case holds, each (n, dimensions), n at most 10,000."""
+        stored = self._derived("foreground", lambda: _foreground(self.label))
+        ends = np.flatnonzero(np.diff(stored[:, 0])) + 1
+        return [part[:, 1:] for part in np.split(stored, ends) if len(part)]
 
     def read_image(self) -> np.ndarray:
         """Return ``image``."""
@@ -92,13 +121,24 @@ class Prepared:
         held = self.arrays[name]
         return cache.open_array(held) if isinstance(held, Path) else held
 
+    def _derived(self, name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
+        """Return an array that is made of the others once: beside their files, or in memory where they are."""
+        if name not in self.arrays:
+            image = self.arrays["image"]
+            if isinstance(image, Path):
+                with _cache_faults(image.parent):
+                    self.arrays[name] = cache.beside(image, name, make)
+            else:
+                self.arrays[name] = make()
+        return self._array(name)
+
 
 def prepare(case: Any, settings: Settings | Mapping[str, Any], folder: Path | None = None) -> Prepared:
     """Bring a case to the network's grid and scale, or find it in the cache.
 
     Args:
         case: A case of ``rareseg.datasets``; one that is prepared already comes back as it is.
-        settings: ``size``, ``scaling``, ``channels`` and ``cache`` are used.
+        settings: ``size``, ``spacing``, ``clip``, ``scaling``, ``channels`` and ``cache`` are used.
         folder: The cache; None is ``RARESEG_CACHE``, else the user's cache folder.
 
     Raises:
@@ -108,16 +148,19 @@ def prepare(case: Any, settings: Settings | Mapping[str, Any], folder: Path | No
         return case
     settings = Settings.of(settings)
     if settings.cache == "none":
-        arrays, facts = _compute(case, settings)
+        with _MEMORY.held(_need(case, settings)):
+            arrays, facts = _compute(case, settings)
         return _prepared(case, arrays, facts)
     folder = folder or cache_folder()
     stem = folder / "prepared" / _key(case, settings)
     with _cache_faults(folder):
         facts = cache.load(stem)
     if facts is None:
-        arrays, facts = _compute(case, settings)
-        with _cache_faults(folder):
-            cache.store(stem, arrays, facts)
+        with _MEMORY.held(_need(case, settings)):
+            arrays, facts = _compute(case, settings)
+            with _cache_faults(folder):
+                cache.store(stem, arrays, facts)
+            del arrays
     return _prepared(case, {name: cache.array_path(stem, name) for name in facts["arrays"]}, facts)
 
 
@@ -130,6 +173,8 @@ def prepare_all(
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Prepared]:
     """Prepare cases in threads (decoders and NumPy let others run), in their order; the first bad one ends it.
+
+    Threads hold a gigabyte together, whatever the cases' size: volumes are resized slab by slab.
 
     Args:
         cases: Cases of ``rareseg.datasets``.
@@ -158,53 +203,136 @@ def to_original(probabilities: np.ndarray, shape: Sequence[int]) -> np.ndarray:
 
 
 def scale(image: np.ndarray, scaling: str, dtype: np.dtype) -> np.ndarray:
-    """Scale intensities (*space, C), float32; ``zscore`` and ``minmax`` as MIScnn, over all channels together.
+    """Scale intensities (*space, C), float32, in place; ``zscore`` and ``minmax`` as MIScnn, all channels together.
 
     Args:
         image: Intensities, which may have been resized.
         scaling: One of ``settings.CHOICES["scaling"]``.
         dtype: The type that the image was stored in, whose range ``unit`` maps to [0, 1].
     """
-    axes = tuple(range(image.ndim - 1)) if scaling == "zscore_channel" else None
     if scaling == "unit":
         low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
-        return (image - np.float32(low)) / np.float32(high - low)
-    if scaling in ("zscore", "zscore_channel"):
-        # float64: a float32 mean of a megapixel is off in the fifth digit
-        mean, sd = (f(image, axis=axes, dtype=np.float64, keepdims=True).astype(np.float32) for f in (np.mean, np.std))
-        return (image - mean + TINY) / (sd + TINY)
-    if scaling == "minmax":
-        return (image - image.min() + TINY) / (np.ptp(image) + TINY)
+        image -= np.float32(low)
+        image /= np.float32(high - low)
+    if scaling.startswith("zscore"):
+        mean, sd = (value.astype(np.float32) for value in _moments(image, by_channel=scaling == "zscore_channel"))
+        image -= mean
+        image += TINY
+        image /= sd + TINY
+    if scaling in ("minmax", "zscore_then_unit"):
+        low, extent = image.min(), np.ptp(image)
+        image -= low
+        image += TINY
+        image /= extent + TINY
     return image
+
+
+def _moments(image: np.ndarray, by_channel: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation of all values or of each channel, float64, with the axes of the image.
+
+    A float32 mean of a megapixel is off in the fifth digit; a scan in float64 fills 2 GB, so it is taken in blocks.
+    """
+    axes = tuple(range(image.ndim - by_channel))
+    step = max(1, BLOCK // image[:1].size)
+    blocks = [image[start : start + step] for start in range(0, len(image), step)]
+    count = math.prod(image.shape[axis] for axis in axes)
+    mean = np.add.reduce([block.sum(axes, np.float64, keepdims=True) for block in blocks]) / count
+    squares = np.add.reduce([np.square(block - mean).sum(axes, keepdims=True) for block in blocks])
+    return mean, np.sqrt(squares / count)
+
+
+def _target(case: Any, settings: Settings) -> tuple[int, ...]:
+    """Return the pixels per axis that a case gets."""
+    if settings.spacing is not None:
+        if case.spacing is None or len(case.spacing) != len(settings.spacing):
+            raise DataError(
+                f"{case.id}: spacing {list(settings.spacing)} does not suit an image of {_by(case.shape)} with spacing "
+                f"{case.spacing}; pictures take `size`"
+            )
+        return resampled(case.shape, case.spacing, settings.spacing)
+    shape = settings.size or case.shape
+    if len(shape) != len(case.shape):
+        raise DataError(f"{case.id}: size {list(shape)} does not suit an image of {_by(case.shape)}")
+    return tuple(shape)
+
+
+def resampled(shape: Sequence[int], spacing: Sequence[float], wanted: Sequence[float]) -> tuple[int, ...]:
+    """Return the voxels per axis that an image has at another spacing, in millimetres."""
+    return tuple(
+        max(1, round(length * mine / other)) for length, mine, other in zip(shape, spacing, wanted, strict=True)
+    )
+
+
+def _need(case: Any, settings: Settings) -> int:
+    """Return about how many bytes preparing a case holds at once."""
+    old, new, channels = case.shape, _target(case, settings), settings.channels or 3
+    part_way = max(math.prod(new) * old[axis] // new[axis] for axis in range(len(new)))  # resized but along one axis
+    decoded = 0 if len(old) == 3 else 2 * math.prod(old)  # pictures are held whole, scans by slabs
+    return channels * (decoded + 3 * 4 * part_way)
 
 
 def _compute(case: Any, settings: Settings) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Read a case and take the steps; return its arrays, and what is to be known without opening them."""
-    image, label, mask = case.read_image(), case.read_label(), case.read_mask()
-    for name, array in (("label", label), ("mask", mask)):
-        if array is not None and array.shape != image.shape[:-1]:
-            raise DataError(
-                f"{case.id}: the {name} is {_by(array.shape)}, the image {_by(image.shape[:-1])}; both must agree"
-            )
-    shape = settings.size or label.shape
-    if len(shape) != label.ndim:
-        raise DataError(f"{case.id}: size {list(shape)} does not suit an image of {_by(label.shape)}")
-    resized = resize.linear(_with_channels(case.id, image, settings.channels), shape)
-    if settings.scaling == "unit" and not np.issubdtype(image.dtype, np.integer):
+    new = _target(case, settings)
+    parts = case.image_slabs()
+    place, first = next(parts)
+    if settings.scaling == "unit" and not np.issubdtype(first.dtype, np.integer):
         raise DataError(
-            f"{case.id}: scaling `unit` needs a type with a range, the image is {image.dtype}; take `minmax`"
+            f"{case.id}: scaling `unit` needs a type with a range, the image is {first.dtype}; take `minmax`"
         )
-    arrays = {"image": scale(resized, settings.scaling, image.dtype), "label": resize.nearest(label, shape)}
-    if mask is not None:
-        arrays["mask"] = resize.nearest(mask, shape)
+    image = resize.by_parts(
+        ((where, _with_channels(case.id, part, settings.channels)) for where, part in chain([(place, first)], parts)),
+        case.shape,
+        new,
+        resize.linear,
+    )
+    if settings.clip is not None:
+        np.clip(image, *settings.clip, out=image)
+    arrays = {"image": scale(image, settings.scaling, first.dtype)}
+    for name, found in (("label", case.label_slabs()), ("mask", _mask_parts(case))):
+        if found is not None:
+            arrays[name] = resize.by_parts(_agreeing(case, name, found), case.shape, new, resize.nearest)
     return arrays, {
         "arrays": list(arrays),
-        "shape": shape,
-        "channels": resized.shape[-1],
-        "original_shape": label.shape,
-        "kind": case.kind(image),
+        "shape": new,
+        "channels": image.shape[-1],
+        "original_shape": case.shape,
+        "kind": case.kind(first),  # of a picture, which comes in one part
         "digest": _digest(arrays),
+        "statistics": _statistics(image).tolist(),
     }
+
+
+def _mask_parts(case: Any) -> list[Part] | None:
+    mask = case.read_mask()
+    return None if mask is None else [((slice(None),) * mask.ndim, mask)]
+
+
+def _agreeing(case: Any, name: str, parts: Iterable[Part]) -> Iterator[Part]:
+    """Pass on the parts of a label or mask, whose space must be the image's."""
+    for place, part in parts:
+        if part.shape != tuple(len(range(length)[span]) for length, span in zip(case.shape, place, strict=False)):
+            raise DataError(f"{case.id}: the {name} is {_by(part.shape)}, the image {_by(case.shape)}; both must agree")
+        yield place, part
+
+
+def _statistics(image: np.ndarray) -> np.ndarray:
+    """Return least and greatest intensity, mean and standard deviation of each channel, (4, C), float64."""
+    space = tuple(range(image.ndim - 1))
+    mean, sd = (moment.reshape(-1) for moment in _moments(image, by_channel=True))
+    return np.stack([image.min(axis=space), image.max(axis=space), mean, sd])
+
+
+def _foreground(label: np.ndarray) -> np.ndarray:
+    """Return class and coordinates of voxels, (n, 1 + dimensions), int32, of each class at most 10,000 at random."""
+    present = np.add.reduce([np.bincount(plane.ravel(), minlength=256) for plane in label])
+    found = [np.empty((0, 1 + label.ndim), int)]
+    for value in np.flatnonzero(present[1:255]) + 1:  # 255 is no class
+        places = np.flatnonzero(label == value)
+        if len(places) > FOREGROUND:
+            places = np.sort(generator(0, "kept", int(value)).choice(places, FOREGROUND, replace=False))
+        found.append(np.stack([np.full(len(places), value), *np.unravel_index(places, label.shape)], axis=-1))
+    return np.concatenate(found).astype(np.int32)
 
 
 def _digest(arrays: Mapping[str, np.ndarray]) -> str:
@@ -228,14 +356,8 @@ def _with_channels(case_id: str, image: np.ndarray, channels: int | None) -> np.
 
 
 def _key(case: Any, settings: Settings) -> str:
-    """Return a name that changes with the source files, the reader or any argument of a step."""
-    reader = f"{type(case).__module__}.{type(case).__qualname__}"
-    try:
-        files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in case.files]
-    except OSError as error:
-        raise DataError(f"{case.id}: {error.filename} cannot be read ({error.strerror})") from error
-    steps = {"size": settings.size, "scaling": settings.scaling, "channels": settings.channels}
-    text = json.dumps([FORMAT, reader, case.id, files, steps], sort_keys=True)
+    """Return a name that changes with the source files, how they are read, or any argument of a step."""
+    text = json.dumps([FORMAT, case.state(), {name: getattr(settings, name) for name in STEPS}])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -251,7 +373,7 @@ def _cache_faults(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _prepared(case: Any, arrays: Mapping[str, Any], facts: Mapping[str, Any]) -> Prepared:
+def _prepared(case: Any, arrays: dict[str, Any], facts: Mapping[str, Any]) -> Prepared:
     return Prepared(
         **{name: getattr(case, name) for name in CASE_FACTS},
         info={**case.info, **({"kind": facts["kind"]} if facts["kind"] else {})},
@@ -260,6 +382,8 @@ def _prepared(case: Any, arrays: Mapping[str, Any], facts: Mapping[str, Any]) ->
         channels=facts["channels"],
         original_shape=tuple(facts["original_shape"]),
         digest=facts["digest"],
+        original=case,
+        statistics=np.array(facts["statistics"]),
     )
 
 

@@ -1,6 +1,7 @@
 """Change the number of pixels along each axis, in any number of dimensions."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,37 @@ def linear(array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     return np.ascontiguousarray(array, dtype=np.float32)
 
 
+def by_parts(
+    parts: Iterable[tuple[tuple[slice, ...], np.ndarray]],
+    old: Sequence[int],
+    new: Sequence[int],
+    resize: Callable[[np.ndarray, Sequence[int]], np.ndarray],
+) -> np.ndarray:
+    """Resize an array that comes in parts, each along its whole axes first, so that little is held at once.
+
+    Args:
+        parts: Where each goes in the old space, partial along one axis at most, and its values.
+        old: The old space.
+        new: The new space.
+        resize: ``linear`` or ``nearest``.
+
+    Returns:
+        An array of its own, which may be changed in place.
+    """
+    gathered: np.ndarray | None = None
+    for place, part in parts:
+        whole = [span == slice(None) for span in place]
+        resized = resize(part, np.where(whole, new, part.shape[: len(new)]).tolist())
+        if all(whole):
+            return resized.copy() if np.may_share_memory(resized, part) else resized
+        if gathered is None:
+            lengths = np.where(whole, new, old).tolist()
+            gathered = np.empty((*lengths, *part.shape[len(new) :]), resized.dtype)
+        gathered[place] = resized
+    assert gathered is not None
+    return resize(gathered, new)
+
+
 def _along(array: np.ndarray, axis: int, length: int) -> np.ndarray:
     """Resize along one axis, in blocks: the product copies its input as float32, and scans hold 278 million voxels."""
     moved = np.moveaxis(array, axis, 0)
@@ -52,6 +84,7 @@ def nearest(label: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     return np.ascontiguousarray(label)
 
 
+@lru_cache(maxsize=16)  # a scan comes in hundreds of parts of one size
 def _triangles(old: int, new: int) -> Any:
     """Return the weights of old pixels in new ones, a sparse matrix (new, old), float32, rows adding up to 1."""
     from scipy.sparse import csr_array  # here: SciPy takes longer to import than the command line may take to answer

@@ -32,6 +32,19 @@ class ArrayCase:
         assert image is self.image
         return self.sort
 
+    @property
+    def shape(self):
+        return self.image.shape[:-1]
+
+    def state(self):
+        return [self.id, *([path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in self.files)]
+
+    def image_slabs(self):
+        yield (slice(None),) * len(self.shape), self.read_image()
+
+    def label_slabs(self):
+        yield (slice(None),) * len(self.shape), self.read_label()
+
     def read_image(self):
         return self.image
 

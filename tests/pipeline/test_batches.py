@@ -12,6 +12,9 @@ from rareseg.pipeline.batches import NativeBatch
 
 WHOLE = {"scaling": "none", "batch_size": 4}
 PATCHES = {**WHOLE, "analysis": "patches", "patch": [4, 4], "patches": {"count": 23}}
+CROP = {**WHOLE, "analysis": "crop", "patch": [6, 4]}
+GRID = {**WHOLE, "analysis": "grid", "patch": [6, 4], "overlap": [2, 0]}
+UFL = {"augment": {"p": 0.5}}  # of Yeung et al., more often
 
 
 def equal(first, second):
@@ -81,17 +84,31 @@ def test_the_order_is_a_function_of_seed_and_epoch(make_cases):
     assert next(orders(cases, 1, (0,))) != first
 
 
+RUNS = [
+    pytest.param(PATCHES, id="patches"),
+    pytest.param({**PATCHES, **UFL}, id="patches, augmented"),
+    pytest.param({**WHOLE, **UFL}, id="whole, augmented"),
+    pytest.param({**CROP, **UFL, "steps_per_epoch": 5}, id="crop, augmented"),
+    pytest.param({**GRID, **UFL}, id="grid, augmented"),
+]
+
+
 @pytest.mark.parametrize("workers", [1, 2, 4])
-def test_threads_and_resuming_change_nothing(make_cases, workers):
-    patches = draw_patches(make_cases(3), PATCHES, seed=0)
-    alone, shared = (Batches(patches, PATCHES, seed=3) for _ in range(2))
+@pytest.mark.parametrize("config", RUNS)
+def test_threads_and_resuming_change_nothing(make_cases, config, workers):
+    cases = make_cases(3)
+    patches = draw_patches(cases, config, seed=0) if config.get("patches") else cases
+    alone, shared, other = (Batches(patches, config, seed=seed) for seed in (3, 3, 4))
     alone.epoch = shared.epoch = 5
     with ThreadPoolExecutor(workers) as pool:
         together = list(pool.map(shared.__getitem__, range(len(shared))))
     assert all(equal(a, b) for a, b in zip(alone, together, strict=True))
+    other.epoch = 5
+    assert not equal(alone[0], other[0])
     alone.on_epoch_end()
     assert alone.epoch == 6
-    resumed = Batches(patches, PATCHES, seed=3)
+    assert not equal(alone[0], shared[0])
+    resumed = Batches(patches, config, seed=3)
     resumed.epoch = 6
     assert all(equal(a, b) for a, b in zip(alone, resumed, strict=True))
 
@@ -126,6 +143,111 @@ def test_sets_too_large_for_memory_stay_on_disk(make_cases, monkeypatch):
     assert batches[0][0].sum() == sum(case.image.sum(dtype=float) for case in cases)
 
 
+def test_an_epoch_of_crops_is_one_of_each_case(make_cases):
+    """Full batches, each case once before any comes again (faults F8, F27)."""
+    batches = Batches(make_cases(6), CROP, seed=0)
+    order = list(chain.from_iterable(batches.ids(index) for index in range(len(batches))))
+    assert len(order) == 8
+    assert len(set(order[:6])) == 6
+    assert {images.shape for images, _ in batches} == {(4, 6, 4, 3)}
+
+
+def test_crops_lie_where_they_say_and_move_from_epoch_to_epoch(make_case):
+    """Each pixel of the case names itself, and so does its label."""
+    names = np.arange(120, dtype=np.uint8).reshape(12, 10)
+    batches = Batches([make_case(image=names[..., None], label=names)], {**CROP, "batch_size": 1}, seed=0)
+    corners = set()
+    for batches.epoch in range(200):
+        image, label = (array[0] for array in batches[0])
+        first = divmod(int(label[0, 0]), 10)
+        np.testing.assert_array_equal(label, names[first[0] : first[0] + 6, first[1] : first[1] + 4])
+        np.testing.assert_array_equal(image[..., 0], label)
+        corners.add(first)
+    assert np.max(list(corners), axis=0).tolist() == [6, 6]
+    assert len(corners) > 40
+
+
+def test_an_epoch_of_a_grid_is_every_window_of_every_case_shuffled(make_cases):
+    """Fault F12: MIScnn's is as many batches as if each case had one window, in raster order."""
+    batches = Batches(make_cases(3), GRID, seed=0)
+    ids = list(chain.from_iterable(batches.ids(index) for index in range(len(batches))))
+    assert len(batches) == 3 * 3 * 3 // 4 + 1
+    assert len(set(ids[:27])) == 27
+    assert {name.split("-")[0] for name in ids[:8]} == {"0", "1", "2"}
+    seen = {one.corner for index in range(len(batches)) for one in batches.samples(index)}
+    assert seen == {(row, column) for row in (0, 4, 6) for column in (0, 4, 6)}
+
+
+@pytest.mark.parametrize("outside", ["unlabelled", "background", "reflect"])
+@pytest.mark.parametrize("config", [{**CROP, **UFL}, {**GRID, **UFL}], ids=["crop", "grid"])
+def test_cases_smaller_than_the_patch_and_without_foreground_never_break_a_batch(make_case, config, outside):
+    """Faults F11 and F18; such are 42 of KiTS19's 204 cases."""
+    cases = [make_case("a", (4, 10)), make_case("b", (1, 1)), make_case("c", label=np.zeros((12, 10), np.uint8))]
+    batches = Batches(cases, {**config, "outside": outside, "foreground": 1}, seed=0)
+    for batches.epoch in range(5):
+        for images, labels in batches:
+            assert images.shape == (4, 6, 4, 3)
+            assert np.isfinite(images).all()
+            assert set(np.unique(labels)) <= ({0, 1, 255} if outside == "unlabelled" else {0, 1})
+
+
+def test_whole_images_of_different_sizes_are_augmented_one_by_one(make_case):
+    """Fault F17."""
+    cases = [make_case("a", (9, 12)), make_case("b", (14, 7))]
+    batches = Batches(cases, {**WHOLE, **UFL, "batch_size": 1}, seed=0)
+    assert {images.shape for images, _ in batches} == {(1, 9, 12, 3), (1, 14, 7, 3)}
+
+
+def test_runs_of_one_process_share_nothing(make_case, make_cases):
+    """Faults F4 and F5: stock objects keep what another run left there."""
+    cases = make_cases(4)
+    first = Batches(cases, {**CROP, **UFL}, seed=0)
+    _ = first[0], Batches([make_case("x", (20, 8))], {**CROP, "patch": [5, 5]}, seed=1)[0]
+    images, _ = Batches(cases, {**WHOLE, **UFL}, seed=0)[0]
+    assert images.shape == (4, 12, 10, 3)
+    assert equal(first[0], Batches(cases, {**CROP, **UFL}, seed=0)[0])
+
+
+@pytest.mark.parametrize(("crops", "moves"), [("fixed", False), ("per_epoch", True)])
+def test_validation_is_every_case_once_and_not_augmented(make_cases, crops, moves):
+    """Fault F3: MIScnn's crops of validation are drawn anew each time, without a seed."""
+    cases = {case.id: case for case in make_cases(6)}
+    config = {**CROP, **UFL, "validation_crops": crops, "steps_per_epoch": 9}
+    batches = Batches(list(cases.values()), config, seed=0, training=False)
+    assert [batches.ids(index) for index in range(len(batches))] == [["0", "1", "2", "3"], ["4", "5"]]
+    first = [batches[index] for index in range(2)]
+    assert equal(first[1], batches[1])
+    for images, name in zip(first[1][0], ("4", "5"), strict=True):
+        windows = np.lib.stride_tricks.sliding_window_view(cases[name].image, (6, 4, 3))
+        assert (windows == images).all(axis=(-1, -2, -3)).any()
+    batches.epoch = 1
+    assert equal(first[0], batches[0]) != moves
+    assert not equal(first[0], Batches(list(cases.values()), config, seed=1, training=False)[0])
+
+
+def test_validation_of_whole_images_is_the_images(make_cases):
+    cases = make_cases(3)
+    batches = Batches(cases, {**WHOLE, **UFL, "batch_size": 2}, seed=0, training=False)
+    np.testing.assert_array_equal(np.concatenate([images for images, _ in batches]), [case.image for case in cases])
+    with pytest.raises(ValueError, match="validation_crops `whole` predicts cases"):
+        Batches(cases, {**CROP, "validation_crops": "whole"}, seed=0, training=False)
+
+
+def test_augmentation_reads_what_it_derives_from_the_cache(make_cases, cache_folder):
+    """Coefficients and places of foreground are made on first need, stored beside the image, and mapped."""
+    cases, config = make_cases(3), {**CROP, "augment": {"p": 1}}
+    batches = Batches(cases, {**config, "cache": "disk"}, seed=0)
+    before = batches[0]
+    stored = sorted(path.name.split(".")[1] for path in cache_folder.rglob("*.npy"))
+    assert stored == sorted(["image", "label", "coefficients", "foreground"] * 3)
+    times = {path: path.stat().st_mtime_ns for path in cache_folder.rglob("*.npy")}
+    again = Batches(cases, {**config, "cache": "disk"}, seed=0)
+    assert equal(before, again[0])
+    assert isinstance(again.samples(0)[0].coefficients, np.memmap)
+    assert {path: path.stat().st_mtime_ns for path in cache_folder.rglob("*.npy")} == times
+    assert equal(before, Batches(cases, {**config, "cache": "none"}, seed=0)[0])
+
+
 REFUSED = [  # shapes, settings, sentence
     pytest.param([], WHOLE, "there are no cases", id="nothing"),
     pytest.param([(4, 4), (4, 5)], WHOLE, r"0 is \[4, 4, 3\], 1 is \[4, 5, 3\]; set `size`", id="two sizes"),
@@ -133,6 +255,8 @@ REFUSED = [  # shapes, settings, sentence
         [(8, 12)], {**WHOLE, "size_factor": 8}, r"0 is \[8, 12\], .* multiples of 8", id="against the network"
     ),
     pytest.param([(8, 8)], PATCHES, "samples from draw_patches, got whole cases", id="whole cases as patches"),
+    pytest.param([(8, 8, 8)], CROP, r"0 is \[8, 8, 8\], from which no windows of \(6, 4\)", id="volume as image"),
+    pytest.param([(8, 8, 8)], GRID, r"0 is \[8, 8, 8\], from which no windows of \(6, 4\)", id="volume for a grid"),
 ]
 
 

@@ -2,11 +2,11 @@ import os
 import subprocess
 import sys
 
-HEAVY = ("keras", "tensorflow", "jax", "torch", "scipy", "pandas", "skimage", "miscnn")
+HEAVY = ("keras", "tensorflow", "jax", "torch", "scipy", "numba", "pandas", "skimage", "miscnn")
 
 
 def test_the_package_imports_no_backend_and_nothing_slow():
-    code = "import sys, rareseg.pipeline, rareseg.pipeline.preprocess, rareseg.pipeline.prediction\nprint(*sys.modules)"
+    code = "import sys, rareseg.pipeline, rareseg.pipeline.augment, rareseg.pipeline.prediction\nprint(*sys.modules)"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = answer.stdout.split()
     assert "rareseg.pipeline.patches" in loaded
@@ -18,10 +18,11 @@ def test_jax_makes_batches_without_tensorflow_and_refuses_the_bridge():
 import sys, types
 import numpy as np
 from rareseg.pipeline import Batches
+place, pixels = (slice(None), slice(None)), np.ones((4, 4, 1), np.uint8)
 case = types.SimpleNamespace(
-    id="a", group="a", part="", spacing=None, affine=None, files=(), info={}, kind=lambda image: "",
-    read_mask=lambda: None,
-    read_image=lambda: np.ones((4, 4, 1), np.uint8), read_label=lambda: np.ones((4, 4), np.uint8))
+    id="a", group="a", part="", shape=(4, 4), spacing=None, affine=None, files=(), info={}, kind=lambda image: "",
+    state=lambda: "", read_mask=lambda: None,
+    image_slabs=lambda: iter([(place, pixels)]), label_slabs=lambda: iter([(place, pixels[..., 0])]))
 print(Batches([case], {"batch_size": 2}, seed=0)[0][0].shape, "tensorflow" in sys.modules)
 try:
     Batches([case], {"backend": "miscnn"}, seed=0)

@@ -4,48 +4,15 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from rareseg.datasets import DataError
 from rareseg.pipeline import draw_patches, prepare
-from rareseg.pipeline.patches import Grid, Stitcher, axis_weights, starts
 
 DISC = (np.indices((40, 50)) - np.array([20, 25])[:, None, None]).__pow__(2).sum(axis=0) < 15**2
 
 
 def config(count, inside=0.95, patch=(8, 6), **more):
     return {"analysis": "patches", "patch": list(patch), "patches": {"count": count, "inside_fov": inside}, **more}
-
-
-@given(st.integers(1, 300), st.integers(1, 90), st.data())
-def test_grids_begin_where_the_sliding_window_does_and_cover_the_axis(length, patch, data):
-    overlap = data.draw(st.integers(0, patch - 1))
-    places = starts(length, patch, overlap)
-    steps = np.diff(places)
-    assert places[0] == 0
-    assert places[-1] == max(length - patch, 0)
-    assert all(steps[:-1] == patch - overlap)
-    assert all(0 < step <= patch - overlap for step in steps[-1:])
-
-
-def test_gaussian_weights_trust_the_centre_and_have_a_floor():
-    weights = axis_weights(64, "gaussian")
-    assert weights.max() == 1
-    np.testing.assert_allclose(weights, weights[::-1])
-    np.testing.assert_allclose(weights[31 - 8] / weights[31], np.exp((0.5**2 - 8.5**2) / 128), rtol=1e-5)
-    assert weights[0] == np.float32(1e-3)
-    assert (axis_weights(5, "uniform") == 1).all()
-
-
-@pytest.mark.parametrize("blend", ["gaussian", "uniform"])
-@pytest.mark.parametrize("space", [(17,), (9, 14), (5, 8, 7)])
-def test_a_constant_stays_constant_in_any_dimension(space, blend):
-    grid = Grid.over(space, [4] * len(space), [3] * len(space))
-    stitcher = Stitcher(grid, blend)
-    for corner in grid.corners:
-        stitcher.add(corner, np.full((*grid.patch, 2), 0.3, np.float32))
-    np.testing.assert_allclose(stitcher.result(), np.full((*space, 2), 0.3), atol=1e-6)
 
 
 def test_patches_are_drawn_evenly_and_know_where_they_come_from(make_cases):

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -54,12 +56,45 @@ def test_whole_images_are_padded_to_the_factor_and_cut_back(make_case, factor):
     assert network.shapes == [(1, -(-13 // factor) * factor, 16, 3)]
 
 
-def test_padding_is_as_dark_as_the_image(make_case):
+@pytest.mark.parametrize(("fill", "expected"), [("minimum", [7, -2]), ("zero", [0, 0])])
+@pytest.mark.parametrize("patch", [None, [8, 4]])
+def test_images_smaller_than_a_window_grow_by_the_fill_value(make_case, fill, expected, patch):
+    """MIScnn pads with 0 in training and with the minimum in prediction (F11)."""
     seen = []
-    case = make_case(shape=(5, 5), image=np.full((5, 5, 1), 7))
-    predict(lambda images: seen.append(images) or images, case, {**PLAIN, "size_factor": 8})
-    assert seen[0].shape == (1, 8, 8, 1)
-    assert (seen[0] == 7).all()
+    image = np.stack([np.arange(7, 32).reshape(5, 5), np.arange(-2, 23).reshape(5, 5)], axis=-1)
+    config = {**PLAIN, "fill": fill, "size_factor": 4, "patch": patch, "batch_size": 1}
+    predict(lambda images: seen.append(images) or images, make_case(shape=(5, 5), image=image), config)
+    assert {one.shape for one in seen} == ({(1, 8, 8, 2)} if patch is None else {(1, 8, 4, 2)})
+    for one in seen:
+        np.testing.assert_array_equal(one[0, 5:], np.broadcast_to(np.array(expected, np.float32), one[0, 5:].shape))
+    np.testing.assert_array_equal(seen[0][0, :5, :4], image[:, :4])
+
+
+def test_a_case_may_come_back_larger(make_case):
+    """MIScnn keeps the padding of an id for ever, and cuts the next image of that id by it (F6)."""
+    config = {**PLAIN, "patch": [8, 8], "batch_size": 4}
+    for shape in ((5, 8), (16, 20), (5, 8)):
+        case = probability_case(make_case, shape)
+        np.testing.assert_array_equal(predict(Recorder(), case, config), case.label)
+
+
+def test_a_mapped_case_is_read_by_slices(make_case, monkeypatch):
+    """Neither padding nor stacking may ask for the whole image."""
+    case = probability_case(make_case, (12, 10))
+    prepared = prepare(case, {"scaling": "none"})
+    asked = []
+
+    class Mapped(np.ndarray):
+        def __getitem__(self, index):
+            found = super().__getitem__(index)
+            if isinstance(index, tuple):
+                asked.append(found.size)
+            return found.view(np.ndarray)
+
+    monkeypatch.setattr(type(prepared), "image", property(lambda _: np.asarray(case.image).view(Mapped)))
+    label = predict(Recorder(), prepared, {**PLAIN, "patch": [4, 16], "batch_size": 2})
+    np.testing.assert_array_equal(label, case.label)
+    assert set(asked) == {4 * 10 * 3}
 
 
 def test_a_keras_model_predicts_as_a_function_does(make_case):
@@ -81,19 +116,22 @@ def test_grids_and_outputs(make_case):
     original = predict(Recorder(), case, config, output="probabilities")
     assert original.shape == (12, 10, 3)
     np.testing.assert_allclose(original.sum(axis=-1), 1, atol=1e-6)
-    np.testing.assert_array_equal(predict(Recorder(), case, config), original.argmax(axis=-1))
+    label = predict(Recorder(), case, config)
+    np.testing.assert_array_equal(label, np.kron(prepared.image.argmax(axis=-1), np.ones((2, 2))))
     with pytest.raises(ValueError, match="grid must be one of"):
         predict(Recorder(), case, config, grid="orignal")
 
 
-def test_predictions_on_the_original_grid_lie_where_the_image_does(make_case):
-    """A rectangle comes back in its place after being halved; only its corners are rounded."""
+@pytest.mark.parametrize("output", ["label", "probabilities"])
+def test_predictions_on_the_original_grid_lie_where_the_image_does(make_case, output):
+    """A rectangle comes back in its place after being halved; probabilities round its corners."""
     truth = np.zeros((32, 32), np.uint8)
     truth[4:16, 20:28] = 1
     case = make_case(image=np.stack([1 - truth, truth], axis=-1).astype(np.float32), label=truth)
-    label = predict(Recorder(), case, {**PLAIN, "size": [16, 16]})
+    found = predict(Recorder(), case, {**PLAIN, "size": [16, 16]}, output=output)
+    label = found if output == "label" else found.argmax(axis=-1)
     np.testing.assert_allclose(np.mean(np.nonzero(label), axis=1), np.mean(np.nonzero(truth), axis=1), atol=1e-9)
-    assert (label != truth).sum() <= 4
+    assert (label != truth).sum() <= (0 if output == "label" else 4)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +145,7 @@ def test_predictions_on_the_original_grid_lie_where_the_image_does(make_case):
     ],
 )
 def test_softmax_equals_the_hand_calculation(logits, expected):
-    np.testing.assert_allclose(softmax(np.array(logits)), expected, atol=1e-6)
+    np.testing.assert_allclose(softmax(np.array([logits])), [expected], atol=1e-6)
 
 
 def test_of_equal_classes_the_lower_one_is_taken(make_case):
@@ -146,3 +184,35 @@ def test_patches_of_images_and_images_by_patches_share_batches(make_case):
 def test_a_network_that_changes_the_size_is_refused(make_case):
     with pytest.raises(ValueError, match=r"turned \(1, 12, 10, 3\) into \(1, 6, 10, 2\)"):
         predict(lambda images: images[:, ::2, :, :2], make_case(), PLAIN)
+
+
+def mirrored(axes, **more):
+    return {**PLAIN, "augment": {"mirror_axes": axes, **more}, "mirror_tta": True}
+
+
+@pytest.mark.parametrize(("shape", "axes"), [((6, 7), [0]), ((6, 7), [0, 1]), ((4, 5, 6), None)])
+def test_mirroring_averages_over_all_flips_of_the_axes_that_training_mirrored(make_case, shape, axes):
+    """The network adds a ramp to what it sees: averaged over flips, the ramp is symmetric about the middle."""
+    ramp = np.random.default_rng(0).random((*shape, 2)).astype(np.float32)
+    case = make_case(shape=shape, channels=2)
+    found = predict(lambda images: images / 255 + ramp, case, mirrored(axes), output="probabilities")
+    chosen = range(len(shape)) if axes is None else axes
+    expected = [
+        softmax(case.image / 255 + np.flip(ramp, flipped))
+        for count in range(len(chosen) + 1)
+        for flipped in itertools.combinations(chosen, count)
+    ]
+    assert len(expected) == 2 ** len(chosen)
+    np.testing.assert_allclose(found, np.mean(expected, axis=0), atol=1e-6)
+
+
+def test_mirroring_leaves_the_identity_network_as_it_is(make_case):
+    case = probability_case(make_case, (9, 14))
+    config = {**mirrored([0, 1]), "patch": [4, 6], "batch_size": 3}
+    np.testing.assert_allclose(predict(Recorder(), case, config, output="probabilities"), case.image, atol=1e-5)
+
+
+@pytest.mark.parametrize("augment", [{"mirror_axes": []}, {"mirror_probability": 0}, {"mirror_axes": [2]}])
+def test_mirroring_is_refused_where_training_did_not_mirror(make_case, augment):
+    with pytest.raises(ValueError, match=r"mirror_tta.* trained with"):
+        predict(Recorder(), make_case(), {**PLAIN, "augment": augment, "mirror_tta": True})

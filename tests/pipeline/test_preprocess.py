@@ -3,13 +3,15 @@ import errno
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from rareseg.datasets import DataError
-from rareseg.pipeline import Settings, cache, draw_patches, prepare, prepare_all
+from rareseg.pipeline import Settings, cache, draw_patches, prepare, prepare_all, preprocess
+from rareseg.pipeline.memory import Budget
 from rareseg.pipeline.preprocess import scale, to_original
 
 PLAIN = {"scaling": "none"}
@@ -51,6 +53,7 @@ SCALINGS = [  # scaling, mean per channel, standard deviation per channel; of tw
     pytest.param("unit", [1 / 255, 20 / 255], [1 / 255, 10 / 255], id="unit"),
     pytest.param("zscore", [-9.5 / 11.86381, 9.5 / 11.86381], [1 / 11.86381, 10 / 11.86381], id="zscore"),
     pytest.param("zscore_channel", [0, 0], [1, 1], id="zscore_channel"),
+    pytest.param("zscore_then_unit", [1 / 30, 20 / 30], [1 / 30, 10 / 30], id="zscore_then_unit"),
     pytest.param("minmax", [1 / 30, 20 / 30], [1 / 30, 10 / 30], id="minmax"),
     pytest.param("none", [1, 20], [1, 10], id="none"),
 ]
@@ -64,12 +67,70 @@ def test_scaling_equals_the_hand_calculation(scaling, mean, sd):
     assert image.dtype == np.float32
 
 
+def test_the_mean_of_one_channel_leaves_the_others_alone():
+    """Fault F9: two channels of means 100 and 0 became +1 and -1, with a deviation of 0.02 each."""
+    image = np.random.default_rng(0).normal([100, 0], 1, (40, 30, 2)).astype(np.float32)
+    scaled = scale(image, "zscore_channel", image.dtype)
+    np.testing.assert_allclose(scaled.mean(axis=(0, 1)), 0, atol=1e-5)
+    np.testing.assert_allclose(scaled.std(axis=(0, 1)), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("scaling", ["zscore", "zscore_channel"])
+def test_large_images_are_scaled_in_blocks(monkeypatch, scaling):
+    image = np.random.default_rng(0).normal(5, 3, (50, 7, 2)).astype(np.float32)
+    axes = (0, 1, 2)[: 2 + (scaling == "zscore")]
+    mean, sd = (f(image, axis=axes, dtype=np.float64, keepdims=True).astype(np.float32) for f in (np.mean, np.std))
+    wanted = (image - mean + 1e-6) / (sd + 1e-6)
+    np.testing.assert_array_equal(scale(image.copy(), scaling, image.dtype), wanted)
+    monkeypatch.setattr(preprocess, "BLOCK", 60)
+    np.testing.assert_allclose(scale(image.copy(), scaling, image.dtype), wanted, rtol=1e-6, atol=1e-7)
+
+
+def test_preparing_leaves_the_case_as_it_is(make_case):
+    image = np.random.default_rng(0).random((5, 6, 1)).astype(np.float32)
+    case = make_case(image=image.copy(), label=np.zeros((5, 6), np.uint8))
+    prepare(case, {"scaling": "zscore", "clip": [0.2, 0.8]})
+    np.testing.assert_array_equal(case.image, image)
+
+
+def test_the_statistics_of_each_channel_travel_with_the_case(make_case):
+    case = make_case()
+    for _ in range(2):  # computed, then from the cache
+        found = prepare(case, PLAIN).statistics
+        values = case.image.reshape(-1, 3).astype(float)
+        wanted = [values.min(axis=0), values.max(axis=0), values.mean(axis=0), values.std(axis=0)]
+        np.testing.assert_allclose(found, wanted, rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["memory", "none"])
+def test_foreground_is_known_by_class_and_no_more_of_it_than_is_needed(make_case, monkeypatch, kind):
+    monkeypatch.setattr(preprocess, "FOREGROUND", 20)
+    label = np.zeros((12, 10), np.uint8)
+    label[2:9], label[3, 4], label[5], label[11] = 1, 3, 0, 255
+    first, again = (prepare(make_case(label=label), {**PLAIN, "cache": kind}).foreground for _ in range(2))
+    assert [len(places) for places in first] == [20, 1]
+    for places, value in zip(first, (1, 3), strict=True):
+        assert (label[tuple(places.T)] == value).all()
+        assert len(np.unique(places, axis=0)) == len(places)
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+
+
+def test_a_killed_maker_of_coefficients_leaves_nothing_that_is_read(make_case, cache_folder, monkeypatch):
+    prepared = prepare(make_case(), PLAIN)
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "save", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            _ = prepared.coefficients
+    assert not list(cache_folder.rglob("*coefficients*"))
+    assert prepared.coefficients.shape == (3, 12, 10)
+
+
 def test_unit_maps_the_range_of_signed_types():
     image = scale(np.array([-32768, 32767], np.float32), "unit", np.dtype(np.int16))
     np.testing.assert_allclose(image, [0, 1])
 
 
-@pytest.mark.parametrize("scaling", ["zscore", "zscore_channel", "minmax"])
+@pytest.mark.parametrize("scaling", ["zscore", "zscore_channel", "zscore_then_unit", "minmax"])
 def test_constant_images_stay_finite(scaling):
     assert np.isfinite(scale(np.full((4, 4, 1), 7, np.float32), scaling, np.dtype(np.uint8))).all()
 
@@ -116,7 +177,7 @@ def test_the_cache_is_used_instead_of_the_case(make_case, monkeypatch):
     np.testing.assert_array_equal(second.image, case.image)
 
 
-@pytest.mark.parametrize("change", ["length", "time", "id", "size", "scaling", "channels"])
+@pytest.mark.parametrize("change", ["length", "time", "id", "size", "clip", "scaling", "channels"])
 def test_the_cache_is_rebuilt_when_a_source_or_an_argument_changes(make_case, cache_folder, change):
     case, config = make_case(), dict(PLAIN)
     prepare(case, config)
@@ -129,9 +190,51 @@ def test_the_cache_is_rebuilt_when_a_source_or_an_argument_changes(make_case, ca
     elif change == "id":
         case = dataclasses.replace(case, id="b")
     else:
-        config[change] = {"size": [6, 5], "scaling": "unit", "channels": 3}[change]
+        config[change] = {"size": [6, 5], "clip": [0, 9], "scaling": "unit", "channels": 3}[change]
     prepare(case, config)
     assert len(list(cache_folder.rglob("*.json"))) == 2
+
+
+def test_intensities_are_clipped_after_resizing_and_before_scaling(make_case):
+    case = make_case(channels=1)
+    settings = {"size": [6, 5], "scaling": "minmax", "clip": [100, 150]}
+    resized = np.asarray(prepare(case, {"size": [6, 5], "scaling": "none"}).image)
+    wanted = (resized.clip(100, 150) - 100) / 50
+    np.testing.assert_allclose(prepare(case, settings).image, wanted, atol=1e-6)
+
+
+def test_volumes_are_resampled_to_a_spacing(make_case):
+    case = make_case(shape=(6, 8, 10), channels=1, spacing=(5.0, 0.8, 0.8))
+    prepared = prepare(case, {"spacing": [3.0, 1.6, 0.4], "scaling": "none"})
+    assert prepared.shape == (10, 4, 20)
+    assert prepared.label.shape == (10, 4, 20)
+    assert prepared.original_shape == (6, 8, 10)
+
+
+@pytest.mark.parametrize("case", [{}, {"shape": (3, 4, 5), "spacing": (1.0, 1.0, 1.0)}], ids=["picture", "volume"])
+def test_a_spacing_that_does_not_suit_is_refused(make_case, case):
+    with pytest.raises(DataError, match=r"^a: spacing \[2, 2\] does not suit an image of .*; pictures take `size`"):
+        prepare(make_case(**case), {"spacing": [2, 2]})
+
+
+def test_threads_that_prepare_large_cases_take_turns(make_cases, monkeypatch):
+    """Each case of 9,600 bytes needs half of what there is and more, so no two are ever under way."""
+    monkeypatch.setattr(preprocess, "_MEMORY", Budget(15_000))
+    real, under_way, most = preprocess._compute, [], []
+
+    def watched(case, settings):
+        under_way.append(case.id)
+        most.append(len(under_way))
+        time.sleep(0.01)
+        under_way.remove(case.id)
+        return real(case, settings)
+
+    monkeypatch.setattr(preprocess, "_compute", watched)
+    assert len(prepare_all(make_cases(8, (20, 20)), {**PLAIN, "channels": 3}, workers=8)) == 8
+    assert max(most) == 1
+    monkeypatch.setattr(preprocess, "_MEMORY", Budget(100_000_000))
+    prepare_all(make_cases(8, (20, 20)), {**PLAIN, "channels": 3, "size": [20, 21]}, workers=8)
+    assert max(most) > 1
 
 
 def test_the_digest_follows_the_content(make_case):
@@ -168,17 +271,19 @@ def test_a_killed_writer_leaves_nothing_that_is_read(make_case, cache_folder):
     case = make_case()
     code = f"""
 import os, numpy as np, pathlib
+from rareseg.datasets import whole
 from rareseg.pipeline import cache
-real = cache._write
-def write(path, writer):
+real = whole.sync
+def sync(path):
     if path.suffix == ".json":
         os.kill(os.getpid(), 9)
-    real(path, writer)
-cache._write = write
+    real(path)
+whole.sync = sync
 cache.store(pathlib.Path({str(cache_folder / "prepared")!r}, "x"), {{"image": np.zeros(3)}}, {{"arrays": ["image"]}})
 """
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
-    assert [path.name for path in cache_folder.rglob("*") if path.is_file()] == ["x.image.npy"]
+    found = [path.name for path in cache_folder.rglob("*") if path.is_file()]
+    assert [name for name in found if not name.startswith(".")] == ["x.image.npy"]
     assert cache.load(cache_folder / "prepared" / "x") is None
     np.testing.assert_array_equal(prepare(case, PLAIN).image, case.image)
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from rareseg.pipeline.resize import linear, nearest
+from rareseg.pipeline.resize import by_parts, linear, nearest
 
 SHAPES = [((31, 47), (7, 9)), ((31, 47), (64, 50)), ((20, 20), (20, 7)), ((5, 5), (1, 1)), ((1, 1), (3, 4))]
 
@@ -39,3 +39,16 @@ def test_image_and_label_stay_aligned():
         label = nearest(board, shape)
         image = linear(board[..., None], shape)[..., 0]
         assert (label == (image > 0.5)).mean() == 1
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("new", [(5, 9, 8), (9, 30, 12)])
+def test_parts_give_what_the_whole_gives(axis, new):
+    volume = np.random.default_rng(0).integers(-99, 99, (7, 20, 12, 1)).astype(np.int16)
+    cuts = np.arange(0, volume.shape[axis], 3)
+    places = [tuple(slice(cut, cut + 3) if k == axis else slice(None) for k in range(3)) for cut in cuts]
+    found = by_parts(((place, volume[place]) for place in places), volume.shape[:3], new, linear)
+    np.testing.assert_allclose(found, linear(volume, new), atol=1e-4)
+    label = (volume[..., 0] > 0).astype(np.uint8)
+    found = by_parts(((place, label[place]) for place in places), label.shape, new, nearest)
+    np.testing.assert_array_equal(found, nearest(label, new))

@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from rareseg.pipeline import Settings
-from rareseg.pipeline.settings import PatchDraw
+from rareseg.pipeline.settings import Augment, PatchDraw
 
 REFUSED = [  # settings, sentence
     pytest.param({"scalling": "unit"}, r"no setting 'scalling'; did you mean 'scaling'", id="unknown key"),
@@ -26,6 +26,29 @@ REFUSED = [  # settings, sentence
         {"patch": [8, 8], "patches": {"count": 5, "inside_fov": 1.1}}, r"\[0, 1\], got 1.1", id="share over 1"
     ),
     pytest.param({"patch": [8, 8], "patches": {"count": 5, "split_by": "x"}}, "image, patch, got 'x'", id="split by x"),
+    pytest.param({"analysis": "crop"}, "patch is missing", id="crop without a patch"),
+    pytest.param({"foreground": 2}, r"foreground must lie in \[0, 1\], got 2", id="foreground over 1"),
+    pytest.param({"clip": [304, -79]}, r"clip must have the least number first, got \[304, -79\]", id="clip reversed"),
+    pytest.param({"clip": [1, 1]}, "clip must leave a range", id="clip to a point"),
+    pytest.param({"clip": 3}, "clip must be a list of two numbers", id="clip of one number"),
+    pytest.param({"clip": [0, float("nan")]}, "clip must be a number, got nan", id="clip to nan"),
+    pytest.param({"spacing": [1, 0, 1]}, "spacing must be a number above 0, got 0", id="no spacing"),
+    pytest.param({"spacing": 2}, "spacing must be a list of millimetres per axis, got 2", id="one spacing"),
+    pytest.param({"spacing": [1, 1], "size": [8, 8]}, "size and spacing both", id="two sizes"),
+    pytest.param({"outside": "black"}, "unlabelled, background, reflect, got 'black'", id="outside"),
+    pytest.param({"augment": {"rotation": [0, 5]}}, "augment has no setting 'rotation'; did you mean", id="rotation"),
+    pytest.param({"augment": True}, "augment must be a mapping of its settings, or null", id="augment as a switch"),
+    pytest.param({"augment": {"p": -1}}, r"augment.p must lie in \[0, 1\], got -1", id="chance below 0"),
+    pytest.param(
+        {"augment": {"scale": [0, 1]}}, "augment.scale must be a number above 0, got 0", id="scale to nothing"
+    ),
+    pytest.param({"augment": {"noise": [-1, 1]}}, "augment.noise must be a number from 0 on, got -1", id="noise"),
+    pytest.param({"augment": {"elastic_sigma": None}}, "augment.elastic_sigma must be a list of two", id="no sigma"),
+    pytest.param({"augment": {"rotate": "15"}}, "augment.rotate must be a list of two numbers", id="text as range"),
+    pytest.param({"augment": {"mirror_axes": [3]}}, "mirror_axes must hold axes 0 to 2, got 3", id="fourth axis"),
+    pytest.param({"augment": {"mirror_axes": [0, 0]}}, "axes, each once", id="axis twice"),
+    pytest.param({"mirror_tta": True}, "mirror_tta needs a network trained with mirroring", id="unseen flips"),
+    pytest.param({"mirror_tta": 1}, "mirror_tta must be true or false, got 1", id="flips as a number"),
 ]
 
 
@@ -36,8 +59,26 @@ def test_what_cannot_be_meant_is_refused_by_name(config, sentence):
 
 
 def test_settings_survive_the_way_through_plain_data():
-    settings = Settings.of({"size": [4, 6], "patch": [2, 2], "patches": {"count": 3, "split_by": "patch"}})
+    settings = Settings.of(
+        {
+            "size": [4, 6],
+            "clip": [-79, 304],
+            "patch": [2, 2],
+            "patches": {"count": 3, "split_by": "patch"},
+            "augment": {"scale": [0.9, 1.1], "rotate": None, "mirror_axes": [1]},
+        }
+    )
     assert Settings.of(dataclasses.asdict(settings)) == settings
     assert settings.size == (4, 6)
     assert settings.patches == PatchDraw(3, inside_fov=0.95, split_by="patch")
     assert Settings.of(settings) is settings
+    assert settings.augment == Augment(scale=(0.9, 1.1), rotate=None, mirror_axes=(1,))
+    assert settings.clip == (-79, 304)
+    assert Settings.of({}).augment is None
+
+
+def test_the_axes_that_may_be_flipped_follow_the_image():
+    assert Augment().mirrored(2) == (0, 1)
+    assert Augment().mirrored(3) == (0, 1, 2)
+    assert Augment(mirror_axes=(1, 2)).mirrored(2) == (1,)
+    assert Augment(mirror_axes=()).mirrored(3) == Augment(mirror_probability=0).mirrored(3) == ()
