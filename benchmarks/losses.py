@@ -1,7 +1,8 @@
 """What a loss costs, forward and backward, as a ratio to Keras' cross entropy from logits.
 
 Time: CPU time of one thread, all losses and the cross entropy in one process, interleaved, medians. Memory: high-water
-mark of a process per loss, less the mark before its first step. ``--foreign FILE`` runs other losses beside ours: the
+mark of a process per loss, less the mark before its first step. On a GPU, where JAX has one: wall time as a multiple
+of the time in which the GPU moves what a step cannot do without. ``--foreign FILE`` runs other losses beside ours: the
 file holds ``LOSSES``, a mapping of names to functions (one-hot labels, probabilities) -> loss.
 """
 
@@ -27,12 +28,15 @@ MODES = {  # what may be asked for at most, with two classes and with three
     "jax": (1.2, 1.2),
 }
 MEMORY = (1.0, 2.0)
+GPU_SHAPES = {"2D": (256, 288, 384, 2), "3D": (8, 160, 160, 160, 3)}  # large, so that starting kernels costs nothing
+GPU_FLOOR = 1 / 0.6
 IMPORT_SECONDS = 0.2
 ROUNDS, QUICK_ROUNDS = 25, 7
 HOW = (
     f"forward and backward, one thread, CPU time, medians of {ROUNDS} interleaved rounds ({QUICK_ROUNDS} if quick); "
     "ratio to keras.losses.SparseCategoricalCrossentropy(from_logits=True) in the same process; "
-    "memory: high-water mark of a process per loss, less the mark before its first step"
+    "memory: high-water mark of a process per loss, less the mark before its first step, compiled before; "
+    "GPU: wall time over that of reading logits and labels twice and writing the gradient once, as fast as it copies"
 )
 
 
@@ -45,7 +49,8 @@ def main() -> int:
     if options.child:
         print(json.dumps(_measure(json.loads(options.child))))
         return 0
-    return finish("losses", HOW, chain(_import(), _times(options), () if options.quick else _memory()), options)
+    rest = () if options.quick else (_memory(), _on_gpu())
+    return finish("losses", HOW, chain(_import(), _times(options), *rest), options)
 
 
 def _import() -> Iterator[Figure]:
@@ -81,6 +86,12 @@ def _memory() -> Iterator[Figure]:
                 yield Figure(about, used["mebibytes"] / base["mebibytes"], MEMORY[shape[-1] > 2])
 
 
+def _on_gpu() -> Iterator[Figure]:
+    for about, shape in GPU_SHAPES.items():
+        for name, ratio in (_child({"mode": "jax", "shape": shape, "gpu": True}) or {}).items():
+            yield Figure(f"GPU, {about}, {name}", ratio, GPU_FLOOR if name in PROMISED else None)
+
+
 def _child(job: dict[str, Any]) -> dict[str, float] | None:
     """Return what a process of its own measures; None where its backend is not installed."""
     backend = job["mode"].split()[0]
@@ -92,11 +103,17 @@ def _child(job: dict[str, Any]) -> dict[str, float] | None:
         "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
         "OMP_NUM_THREADS": "1",
     }
+    if "gpu" not in job:
+        environment["JAX_PLATFORMS"] = "cpu"
+    if "memory" in job:  # every plane from the system and back to it, so that the mark shows it
+        environment["MALLOC_MMAP_THRESHOLD_"] = "65536"
     return measured(__file__, job, environment)
 
 
 def _measure(job: dict[str, Any]) -> dict[str, float]:
-    """Return ratios by loss; or with ``memory`` the mebibytes of that loss's first steps."""
+    """Return what a child process was asked for."""
+    if "gpu" in job:
+        return _over_floor(tuple(job["shape"]))
     label, logits = _draw(tuple(job["shape"]))
     if "memory" in job:
         step = _step(job["mode"], _losses(label)[job["memory"]][0], label, logits)
@@ -106,8 +123,13 @@ def _measure(job: dict[str, Any]) -> dict[str, float]:
         return {"mebibytes": _high_water() - before}
     chosen = _losses(label, PROMISED if job["quick"] else None, job["foreign"])
     steps = {name: _step(job["mode"], loss, truth, logits) for name, (loss, truth) in chosen.items()}
+    return _ratios(steps, QUICK_ROUNDS if job["quick"] else ROUNDS)
+
+
+def _ratios(steps: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
+    """Return the CPU time of each step over that of the cross entropy, medians of interleaved rounds."""
     seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for turn in range(2 + (QUICK_ROUNDS if job["quick"] else ROUNDS)):
+    for turn in range(2 + rounds):
         for name, step in steps.items():
             start = time.process_time()
             step()
@@ -116,6 +138,31 @@ def _measure(job: dict[str, Any]) -> dict[str, float]:
     medians = {name: sorted(values)[len(values) // 2] for name, values in seconds.items()}
     base = medians.pop("cross entropy of Keras")
     return {name: value / base for name, value in medians.items()}
+
+
+def _over_floor(shape: tuple[int, ...]) -> dict[str, float]:
+    """Return the wall time of each loss on a GPU over that of moving its data; nothing where there is no GPU."""
+    import jax
+
+    if jax.default_backend() != "gpu":
+        return {}
+    label, logits = _draw(shape)
+    block = jax.numpy.zeros(2**28, "float32")
+    copy = jax.jit(lambda block: block + 1)
+    speed = 2 * block.nbytes / _wall(lambda: jax.block_until_ready(copy(block)))
+    floor = (2 * label.nbytes + 3 * logits.nbytes) / speed
+    losses = _losses(label, PROMISED).items()
+    return {name: _wall(_step("jax", loss, truth, logits)) / floor for name, (loss, truth) in losses}
+
+
+def _wall(step: Callable[[], Any]) -> float:
+    """Return the median wall time of a step, seconds."""
+    seconds = []
+    for _ in range(2 + ROUNDS):
+        start = time.perf_counter()
+        step()
+        seconds.append(time.perf_counter() - start)
+    return sorted(seconds[2:])[ROUNDS // 2]
 
 
 def _draw(shape: tuple[int, ...]) -> tuple[Any, Any]:
@@ -161,7 +208,7 @@ def _step(mode: str, loss: Callable[..., Any], label: Any, logits: Any) -> Calla
         import jax
 
         inputs = jax.numpy.asarray(label), jax.numpy.asarray(logits)
-        compiled = jax.jit(jax.value_and_grad(loss, argnums=1))
+        compiled = jax.jit(jax.value_and_grad(loss, argnums=1)).lower(*inputs).compile()
         return lambda: jax.block_until_ready(compiled(*inputs))
     import tensorflow as tf
 

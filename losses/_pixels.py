@@ -35,8 +35,12 @@ class Truth:
         return plane if self.weight is None else plane * self.weight
 
     def of_class(self, c: int, plane: Any) -> Any:
-        """Return w y_c times a plane."""
-        return self.weighted(self.shares[c] * plane)
+        """Return y_c times a plane."""
+        return self.shares[c] * plane
+
+    def but_class(self, c: int, plane: Any) -> Any:
+        """Return 1 - y_c times a plane."""
+        return plane - self.shares[c] * plane
 
     def of(self, planes: Sequence[Any]) -> Any:
         """Return the plane (or number) of each pixel's class; that of class 0 where it has none."""
@@ -49,7 +53,7 @@ class Truth:
 
     def others(self, planes: Sequence[Any]) -> Any:
         """Return the sum of the planes of all classes but each pixel's own."""
-        first, *rest = [plane - share * plane for share, plane in zip(self.shares, planes, strict=True)]
+        first, *rest = [self.but_class(c, plane) for c, plane in enumerate(planes)]
         return sum(rest, first)
 
 
@@ -102,14 +106,19 @@ class Pixels:
         """Number of spatial axes."""
         return len(self.truth.shares[0].shape) - 1
 
-    def sum(self, plane: Any) -> Any:
-        """Sum a plane (B, *space) over its pixels: (B,), or (1,) if the batch is pooled."""
-        total = ops.sum(plane, axis=tuple(range(1, len(plane.shape))))
-        return total if self.pool == "sample" else ops.sum(total, axis=0, keepdims=True)
-
     def sums(self, planes: Sequence[Any]) -> Any:
-        """Sum K planes, one per class, (B, K)."""
-        return ops.stack([self.sum(plane) for plane in planes], axis=-1)
+        """Sum M planes (B, *space) over their pixels: (B, M), or (1, M) if the batch is pooled.
+
+        The last axis comes last, and for all planes together: XLA does not vectorise one sum over all axes, and would
+        make one of two.
+        """
+        rows = [ops.sum(plane, axis=tuple(range(1, self.rank))) for plane in planes] if self.rank > 1 else planes
+        totals = ops.sum(ops.stack(rows, axis=1), axis=-1)
+        return totals if self.pool == "sample" else ops.sum(totals, axis=0, keepdims=True)
+
+    def sum(self, plane: Any) -> Any:
+        """Sum one plane, (B,) or (1,)."""
+        return self.sums([plane])[:, 0]
 
     @cached_property
     def count(self) -> Any:
@@ -141,17 +150,18 @@ class Pixels:
         """
         truth, classes = self.truth, range(self.classes)
         errors = [term.view.q for term in self.terms]  # one, of each pixel's class, or one per class
-        fn = self.sums([truth.of_class(c, errors[c % len(errors)]) for c in classes])
+        fn = self.sums([truth.weighted(truth.of_class(c, errors[c % len(errors)])) for c in classes])
         if isinstance(self.prediction, Margin) and truth.masks:
-            return self.volumes - fn, fn, self._strays(errors[0]) + ops.flip(fn, axis=-1)
-        given = [truth.weighted(plane) for plane in self.prediction.probabilities]
-        return self.volumes - fn, fn, self.sums([given[c] - truth.shares[c] * given[c] for c in classes])
+            return self.volumes - fn, fn, ops.flip(fn, axis=-1) + self._strays(errors[0])
+        given = enumerate(self.prediction.probabilities)
+        return self.volumes - fn, fn, self.sums([truth.weighted(truth.but_class(c, p)) for c, p in given])
 
     def _strays(self, error: Any) -> Any:
         """Return what two classes get of pixels of no class, (B, 2); to these, ``error`` is the share of class 1."""
-        nowhere = self.truth.weighted(1 - self.truth.shares[0] - self.truth.shares[1])
-        to_1 = self.sum(nowhere * error)
-        return ops.stack([self.sum(nowhere) - to_1, to_1], axis=-1)
+        planes = [ops.ones_like(error), error]
+        stray = [self.truth.weighted(self.truth.but_class(0, self.truth.but_class(1, plane))) for plane in planes]
+        count, to_1 = ops.unstack(self.sums(stray), axis=-1)
+        return ops.stack([count - to_1, to_1], axis=-1)
 
     @cached_property
     def terms(self) -> list[Term]:
@@ -162,7 +172,7 @@ class Pixels:
         return [Term(view(Fixed(c)), Fixed(c), partial(self._weigh, c)) for c in range(self.classes)]
 
     def _weigh(self, c: int, numbers: Sequence[float]) -> Any:
-        return self.truth.of_class(c, numbers[c])
+        return self.truth.weighted(self.truth.of_class(c, numbers[c]))
 
     def _weigh_all(self, numbers: Sequence[Any]) -> Any:
         weighed = [number * share for number, share in zip(numbers, self.truth.shares, strict=True)]

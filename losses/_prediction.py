@@ -75,7 +75,9 @@ class Margin:
     """Two classes from logits: all depends on the margin d = z_1 - z_0, (B, *space)."""
 
     def __init__(self, margin: Any) -> None:
-        self.margin = ops.clip(margin, -LARGEST_MARGIN, LARGEST_MARGIN)
+        # As ops.clip, whose gradient keeps two planes of its own on JAX; no number stays none, so that it is noticed.
+        above = ops.where(margin < -LARGEST_MARGIN, -LARGEST_MARGIN, margin)
+        self.margin = ops.where(above > LARGEST_MARGIN, LARGEST_MARGIN, above)
 
     @property
     def probabilities(self) -> list[Any]:

@@ -170,7 +170,7 @@ class WassersteinDice(SegmentationLoss):
         """Return E and what stands below it for hard labels, class by class."""
         volumes = pixels.volumes
         costs = [_combined(row, pixels.prediction.probabilities) for row in apart]
-        errors = pixels.sums([pixels.truth.of_class(c, cost) for c, cost in enumerate(costs)])
+        errors = pixels.sums([pixels.truth.weighted(pixels.truth.of_class(c, cost)) for c, cost in enumerate(costs)])
         if self.weighting == "volume":
             rarity = 1 / (volumes + 1)
             return ops.sum(rarity * errors, axis=-1), ops.sum(rarity * (2 * volumes - errors), axis=-1)

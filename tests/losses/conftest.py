@@ -20,43 +20,55 @@ def as_truth(loss, y_true, y_pred):
     return maps if loss.base is None else np.concatenate([label[..., None], maps], axis=-1).astype("float32")
 
 
-def differentiate_with_tensorflow(loss, y_true, y_pred, weight, form):
+def differentiate_with_tensorflow(cases, inputs, form):
     import tensorflow as tf
 
-    def step(y_true, y_pred, weight):
+    def differentiated(loss, y_true, y_pred, weight):
         with tf.GradientTape() as tape:
             tape.watch(y_pred)
             values = loss(y_true, y_pred, weight)
             mean = tf.reduce_mean(values)
         return values, tape.gradient(mean, y_pred)
 
+    def step(inputs):
+        return [differentiated(loss, *given) for loss, given in zip(cases, inputs, strict=True)]
+
     if form != "eager":
         step = tf.function(step, autograph=False, jit_compile=form == "xla")
-    return step(tf.convert_to_tensor(y_true), tf.convert_to_tensor(y_pred), weight)
+    return step([(tf.convert_to_tensor(y_true), tf.convert_to_tensor(y_pred), w) for y_true, y_pred, w in inputs])
 
 
-def differentiate_with_jax(loss, y_true, y_pred, weight, form):
+def differentiate_with_jax(cases, inputs, form):
     import jax
 
-    def mean(y_pred):
-        values = loss(y_true, y_pred, weight)
-        return values.mean(), values
+    def differentiated(loss, y_true, y_pred, weight):
+        def mean(y_pred):
+            values = loss(y_true, y_pred, weight)
+            return values.mean(), values
 
-    step = jax.value_and_grad(mean, has_aux=True)
-    (_, values), gradient = (step if form == "eager" else jax.jit(step))(jax.numpy.asarray(y_pred))
-    return values, gradient
+        (_, values), gradient = jax.value_and_grad(mean, has_aux=True)(y_pred)
+        return values, gradient
+
+    def step(inputs):
+        return [differentiated(loss, *given) for loss, given in zip(cases, inputs, strict=True)]
+
+    given = [(jax.numpy.asarray(y_true), jax.numpy.asarray(y_pred), weight) for y_true, y_pred, weight in inputs]
+    return (step if form == "eager" else jax.jit(step))(given)
 
 
-def differentiate_with_torch(loss, y_true, y_pred, weight, form):
+def differentiate_with_torch(cases, inputs, form):
     import torch  # pyright: ignore[reportMissingImports]
 
-    evaluate = loss if form == "eager" else torch.compile(loss, backend="aot_eager")
-    y_pred = keras.ops.convert_to_tensor(y_pred).detach().requires_grad_()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the compiler warns of caches in Keras and of its own questions to tensors
-        values = evaluate(keras.ops.convert_to_tensor(y_true), y_pred, weight)
-    values.mean().backward()
-    return values.detach(), y_pred.grad
+    found = []
+    for loss, (y_true, y_pred, weight) in zip(cases, inputs, strict=True):
+        evaluate = loss if form == "eager" else torch.compile(loss, backend="aot_eager")
+        leaf = keras.ops.convert_to_tensor(y_pred).detach().requires_grad_()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the compiler warns of caches in Keras and of its own questions to tensors
+            values = evaluate(keras.ops.convert_to_tensor(y_true), leaf, weight)
+        values.mean().backward()
+        found.append((values.detach(), leaf.grad))
+    return found
 
 
 @pytest.fixture(scope="session")
@@ -83,10 +95,10 @@ def compiled():
 
 
 @pytest.fixture(scope="session")
-def differentiate():
-    """Return f(loss, y_true, y_pred, weight=None, form=None): values (B,) and the gradient of their mean, as arrays.
+def differentiate_all():
+    """Return f([(loss, y_true, y_pred, weight), ...], form): values (B,) and the gradient of their mean of each case.
 
-    The loss has no reduction.
+    A compiled form compiles all cases into one program. The losses have no reduction.
     """
     ways = {
         "tensorflow": differentiate_with_tensorflow,
@@ -95,11 +107,21 @@ def differentiate():
     }
     way = ways[keras.backend.backend()]
 
+    def differentiate_all(cases, form):
+        cases = list(cases)
+        inputs = [(as_truth(loss, y_true, y_pred), y_pred, weight) for loss, y_true, y_pred, weight in cases]
+        found = way([loss for loss, *_ in cases], inputs, form)
+        return [[keras.ops.convert_to_numpy(part) for part in parts] for parts in found]
+
+    return differentiate_all
+
+
+@pytest.fixture(scope="session")
+def differentiate(differentiate_all):
+    """Return f(loss, y_true, y_pred, weight=None, form="eager"): the same for one loss."""
+
     def differentiate(loss, y_true, y_pred, weight=None, form="eager"):
-        return [
-            keras.ops.convert_to_numpy(found)
-            for found in way(loss, as_truth(loss, y_true, y_pred), y_pred, weight, form)
-        ]
+        return differentiate_all([(loss, y_true, y_pred, weight)], form)[0]
 
     return differentiate
 

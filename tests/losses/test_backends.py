@@ -11,9 +11,9 @@ import pytest
 HERE = Path(__file__).parent
 
 
-def run_on_jax(*selection):
+def run_on_jax(*selection, **environment):
     """Run tests of this folder on JAX and return pytest's output; empty if all pass."""
-    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", **environment}
     environment["XLA_FLAGS"] = "--xla_backend_optimization_level=0"  # nearly all of the time goes into compiling
     command = [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", *selection]
     done = subprocess.run(command, env=environment, cwd=HERE, capture_output=True, text=True, check=False)
@@ -28,6 +28,11 @@ def test_golden_values_and_gradients_on_jax():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("file", ["test_golden.py", "test_numerics.py"])
+@pytest.mark.parametrize("file", ["test_golden.py", "test_numerics.py", "test_properties.py"])
 def test_whole_files_on_jax(file):
-    assert not run_on_jax(file)
+    assert not run_on_jax(file, "-m", "slow or not slow")
+
+
+@pytest.mark.slow
+def test_double_precision_on_jax():
+    assert not run_on_jax("test_properties.py", "-k", "float64 or slopes", JAX_ENABLE_X64="1")

@@ -172,7 +172,7 @@ def test_unknown_sizes_in_a_graph(name, pool, draw, truth):
     import tensorflow as tf
 
     loss = losses.get(name, from_logits=True, pool=pool, reduction=None)
-    for channels in (1, 3):
+    for channels in (1, 2, 3):
         label, logits = draw(channels)
         label = truth(loss, label, logits)
         like_label = [None, None, None, *label.shape[3:]]

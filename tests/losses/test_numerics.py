@@ -37,6 +37,15 @@ def test_extreme_logits_have_finite_values_and_gradients(name, size, differentia
             assert np.isfinite(gradient).all(), channels
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_logits_that_are_no_number_are_not_hidden(name, channels, differentiate):
+    logits = mixture(channels, 2.0)
+    logits[1, 0, 0] = np.nan
+    label = np.random.default_rng(3).integers(0, max(channels, 2), logits.shape[:-1])
+    values, _ = differentiate(losses.get(name, from_logits=True, reduction=None), label, logits)
+    assert np.isfinite(values).tolist() == [True, False]
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_half_precision_is_counted_in_single(name, dtype, differentiate):
     for size in (12, 60, 65504):
