@@ -1,9 +1,10 @@
 """Label maps -> counts -> metrics -> statistics -> verdicts. Arrays and tables in, arrays and tables out; no files.
 
 In the order in which data passes: ``confusion`` (pixels to counts), ``scores`` (AUC, ROC), ``overlap`` (counts to
-metrics), ``bootstrap`` and ``statistics`` (intervals, tests, orders), ``tables`` (many runs to one table), ``pairing``
-(loss against loss), ``comparison`` and ``verdict`` (ours against published). ``baselines`` does without a network.
-Start reading at ``tables.table_long``.
+metrics), ``surface`` (distances), ``bootstrap`` and ``statistics`` (intervals, tests, orders), ``tables`` (many runs to
+one table), ``sweeps`` (which arguments), ``pairing`` (loss against loss), ``comparison`` and ``verdict`` (ours against
+published), ``claims`` (the papers' sentences), ``conclusions`` (ours). ``baselines`` does without a network. Start
+reading at ``tables.table_long``.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ import importlib
 from typing import Any
 
 from rareseg.evaluation.baselines import all_background, best_otsu, best_threshold, otsu
+from rareseg.evaluation.batchwise import batch_metrics
 from rareseg.evaluation.bootstrap import interval, resampled_means, resampled_totals, stability
 from rareseg.evaluation.confusion import COUNTS, counts
 from rareseg.evaluation.overlap import METRICS, aggregate, mean_of_defined, metrics
 from rareseg.evaluation.scores import auc, pooled_auc, pooled_auc_error, roc_points, score_histogram
+from rareseg.evaluation.surface import DISTANCES, surface_distances
 
 _LATER = {  # SciPy and pandas take seconds to import and the command line must answer within two
     "statistics": (
@@ -24,17 +27,26 @@ _LATER = {  # SciPy and pandas take seconds to import and the command line must 
     ),
     "pairing": ("against_reference", "pairs"),
     "comparison": ("compare",),
+    "evidence": ("Evidence",),
+    "claims": ("CLAIMS", "judge", "printed"),
     "verdict": ("block_verdicts", "cell_verdict", "order", "table_verdict", "winner"),
-    "tables": ("TABLE_COLUMNS", "TableSettings", "case_values", "expected_cells", "from_csv", "table_long", "to_csv"),
+    "tables": (
+        *("TABLE_COLUMNS", "TableSettings", "case_values", "expected_cells", "from_csv", "sweep", "table_long"),
+        "to_csv",
+    ),
+    "sweeps": ("choose",),
+    "conclusions": ("across_blocks", "within_blocks"),
 }
 _HOME = {name: module for module, names in _LATER.items() for name in names}
 
 __all__ = [  # noqa: PLE0604 # pyright: ignore[reportUnsupportedDunderAll]
     "COUNTS",
+    "DISTANCES",
     "METRICS",
     "aggregate",
     "all_background",
     "auc",
+    "batch_metrics",
     "best_otsu",
     "best_threshold",
     "counts",
@@ -49,6 +61,7 @@ __all__ = [  # noqa: PLE0604 # pyright: ignore[reportUnsupportedDunderAll]
     "roc_points",
     "score_histogram",
     "stability",
+    "surface_distances",
     *_HOME,
 ]
 

@@ -14,6 +14,8 @@ from rareseg.evaluation.overlap import METRICS, Empty, canonical, metrics
 POINT = ("dataset", "network", "loss", "arguments")
 STATES = ("finished", "failed", "not_run")
 BACKGROUND = "background"
+UNION = "hec"
+"""All foreground classes as one object, where it was counted; as the KiTS19 challenge calls kidney plus tumour."""
 MEAN = "mean"
 _KEYS = {"run", "case", "group", "class", "part", *POINT, "seed"}
 
@@ -28,6 +30,7 @@ class Point:
         cases: Case ids, sorted, shape (N,).
         groups: Group of each case, shape (N,); the case itself where it has none.
         classes: Class names, sorted.
+        averaged: The classes that ``mean`` is the mean of.
         measured: Per column (TP, FP, FN, TN, auc, ...) an array (seeds, N, classes); empty where nothing finished.
     """
 
@@ -36,6 +39,7 @@ class Point:
     cases: np.ndarray
     groups: np.ndarray
     classes: tuple[str, ...]
+    averaged: frozenset[str]
     measured: Mapping[str, np.ndarray]
 
     @property
@@ -65,21 +69,25 @@ class Point:
         return metrics(self.counts(name), (metric,), empty)[metric]
 
     def _chosen(self, name: str) -> list[int]:
-        wanted = set(self.classes) - {BACKGROUND} if name == MEAN else {name}
+        wanted = self.averaged if name == MEAN else {name}
         chosen = [place for place, known in enumerate(self.classes) if known in wanted]
         if not chosen:
             raise ValueError(f"the results have no class {name!r}, only {', '.join(self.classes)}")
         return chosen
 
 
-def collect(grid: pd.DataFrame, runs: pd.DataFrame, results: pd.DataFrame) -> dict[tuple[str, ...], Point]:
+def collect(
+    grid: pd.DataFrame, runs: pd.DataFrame, results: pd.DataFrame, include_background: bool = False
+) -> dict[tuple[str, ...], Point]:
     """Return every grid point by its data set, network, loss and arguments; arguments as ``tables.table_long``."""
     _check(grid, runs, results)
     by_run = {str(name): rows for name, rows in results.groupby("run", sort=False)} if len(results) else {}
     by_point = dict(list(runs.groupby(list(POINT), sort=False)))
     points, cases = {}, {}
     for key in grid[list(POINT)].drop_duplicates().itertuples(index=False, name=None):
-        points[key] = point = _point(by_point.get(key, runs.iloc[:0]), by_run)
+        point = _point(by_point.get(key, runs.iloc[:0]), by_run)
+        outside = {UNION} if include_background else {UNION, BACKGROUND}
+        points[key] = point = replace(point, averaged=frozenset(point.classes) - outside)
         if point.finished:
             _check_same_cases(cases.setdefault(key[:2], point), point)
     return points
@@ -91,7 +99,7 @@ def _point(runs: pd.DataFrame, by_run: Mapping[str, pd.DataFrame]) -> Point:
     finished = runs[runs["state"] == "finished"]
     nothing = np.array([], dtype=str)
     if finished.empty:
-        return Point((), tuple(runs.loc[runs["state"] == "failed", "run"]), nothing, nothing, (), {})
+        return Point((), tuple(runs.loc[runs["state"] == "failed", "run"]), nothing, nothing, (), frozenset(), {})
     lost = [name for name in finished["run"] if name not in by_run]
     if lost:
         raise ValueError(f"run {lost[0]} is finished but has no rows in the results; evaluate it or call it not_run")
@@ -117,7 +125,9 @@ def _run(name: str, rows: pd.DataFrame) -> Point:
     shape = 1, len(cases), len(classes)
     measured = {str(column): rows[column].to_numpy(dtype=np.float64).reshape(shape) for column in columns}
     groups = rows["group"].where(rows["group"].notna() & (rows["group"] != ""), rows["case"]).astype(str)
-    return Point((), (name,), cases.astype(str), groups.to_numpy(dtype=str)[:: len(classes)], classes, measured)
+    return Point(
+        (), (name,), cases.astype(str), groups.to_numpy(dtype=str)[:: len(classes)], classes, frozenset(), measured
+    )
 
 
 def _check_same_cases(first: Point, second: Point) -> None:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from rareseg.evaluation.pairing import BLOCKS, ROWS
 from rareseg.evaluation.published import as_fraction, match, published_rows
+from rareseg.evaluation.surface import DISTANCES
 from rareseg.evaluation.verdict import MARGIN, cell_verdict
 
 OUR_COLUMNS = (
@@ -51,9 +52,10 @@ def compare(
     table = _with_published(ours, published)
     table["difference"] = table["ours"] - table["published"]
     table = rounded(table)
+    sign = np.where(table["metric"].isin(DISTANCES), 1, -1)  # of distances the lowest is best
     for column, value in (("rank", "ours"), ("published_rank", "published")):
-        ranks = table.groupby(list(blocks), dropna=False)[value].rank(ascending=False, method="min")
-        table[column] = ranks.astype("Int64")
+        ranks = table.assign(**{value: sign * table[value]}).groupby(list(blocks), dropna=False)[value]
+        table[column] = ranks.rank(method="min").astype("Int64")
     table["verdict"] = [cell_verdict(row, margin) for row in table.to_dict("records")]
     return table
 

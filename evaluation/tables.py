@@ -36,6 +36,7 @@ TABLE_COLUMNS = (
     *("published_uncertainty", "note", "ours", "low", "high", "difference", "seed_sd", "p_raw", "p_adjusted", "marker"),
     *("rank", "published_rank", "verdict", "cases", "seed", "run", "data", "protocol"),
 )
+SWEEP_COLUMNS = ("block", "loss", "arguments", "ours", "low", "high")
 _CELL = (*POINT, "metric", "class")
 _INTEGERS = ("rank", "published_rank", "cases", "n")
 _NUMBERS = (
@@ -51,12 +52,14 @@ class TableSettings:
     Attributes:
         name: What stands in the column ``table``, such as ``table3``.
         reference: Loss that all others are tested against (or the value of another of the ``rows`` columns).
-        aggregation: ``case`` averages per-case values, ``pooled`` sums counts over cases first.
+        aggregation: ``case`` averages per-case values, ``pooled`` sums counts over cases first. Batches, measured by
+            ``batchwise.batch_metrics``, enter as cases.
         empty: Value where truth and prediction are both empty, see ``overlap.metrics``.
         bootstrap: ``group`` draws whole groups of cases where there are any, ``case`` always single cases.
         rows: Columns that name a row of a block.
         blocks: Columns that name a block: ranks, winners and Holm's families stay within.
         margin: Difference from the published value up to which a cell is ``close``.
+        include_background: Whether the background is one of the classes that ``mean`` is the mean of.
     """
 
     name: str
@@ -67,6 +70,7 @@ class TableSettings:
     rows: tuple[str, ...] = ROWS
     blocks: tuple[str, ...] = BLOCKS
     margin: float = MARGIN
+    include_background: bool = False
 
     def __post_init__(self) -> None:
         """Refuse an aggregation that is not made from counts alone."""
@@ -113,7 +117,7 @@ def table_long(
         digits; text that is missing is empty, numbers that are missing are NaN or NA. The order of rows in ``runs`` and
         ``results`` does not matter.
     """
-    points = collect(grid, runs, results)
+    points = collect(grid, runs, results, settings.include_background)
     cells = grid[[*_CELL, "data", "protocol"]].reset_index(drop=True)
     measured = [_measure(points[_point_of(cell)], cell, settings) for cell in cells.to_dict("records")]
     ours = cells.join(pd.DataFrame(measured, index=cells.index)).astype({"cases": "Int64"}).assign(table=settings.name)
@@ -138,7 +142,27 @@ def case_values(grid: pd.DataFrame, runs: pd.DataFrame, results: pd.DataFrame, s
         dataset, network, loss, arguments, metric, class, case, group, value (NaN where the case has none); one row per
         cell with a finished run and case.
     """
-    return _values(grid, collect(grid, runs, results), settings)
+    return _values(grid, collect(grid, runs, results, settings.include_background), settings)
+
+
+def sweep(grid: pd.DataFrame, runs: pd.DataFrame, results: pd.DataFrame, settings: TableSettings) -> pd.DataFrame:
+    """Return our value and interval for every choice of the arguments of a loss, where there is more than one.
+
+    Args:
+        grid: As ``table_long``.
+        runs: As ``table_long``.
+        results: As ``table_long``.
+        settings: As ``table_long``.
+
+    Returns:
+        ``SWEEP_COLUMNS``: block (data set, network, metric, class), loss, arguments, ours, low, high.
+    """
+    points = collect(grid, runs, results, settings.include_background)
+    block = [name for name in _CELL if name != "arguments"]
+    swept = grid[grid.groupby(block, sort=False)["arguments"].transform("nunique") > 1].reset_index(drop=True)
+    measured = [_measure(points[_point_of(cell)], cell, settings) for cell in swept.to_dict("records")]
+    numbers = pd.DataFrame(measured, index=swept.index, columns=["ours", "low", "high"])
+    return rounded(swept.assign(block=joined(swept, BLOCKS)).join(numbers)[list(SWEEP_COLUMNS)])
 
 
 def to_csv(table: pd.DataFrame) -> str:

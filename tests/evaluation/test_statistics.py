@@ -137,7 +137,22 @@ def test_signed_rank_equals_an_independent_library(n):
     for scale in (2, 1000):  # with ties and zeros, and almost without
         x, y = generator.integers(0, scale, (2, n)) + generator.integers(0, 2, (2, n))
         if (x != y).any():
-            assert signed_rank(x, y)[:2] == pytest.approx(tuple(stats.wilcoxon(x, y)))
+            assert signed_rank(x, y)[:2] == pytest.approx(tuple(stats.wilcoxon(x, y)), rel=1e-10)
+            assert rank_sum(x, y)[:2] == pytest.approx(tuple(stats.ranksums(x, y)), rel=1e-10)
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_friedman_equals_an_independent_library_and_its_formulas(ties):
+    stats = pytest.importorskip("scipy.stats")
+    table = np.random.default_rng(1).integers(0, 4 if ties else 10**6, (9, 4)).astype(float)
+    found = friedman(table)
+    assert (found.chi2, found.chi2_p) == pytest.approx(tuple(stats.friedmanchisquare(*table.T)), rel=1e-10)
+    n, k = table.shape
+    if not ties:  # Demsar 2006, section 3.2.2
+        chi2 = 12 * n / (k * (k + 1)) * (np.sum(found.mean_ranks**2) - k * (k + 1) ** 2 / 4)
+        assert found.chi2 == pytest.approx(chi2, rel=1e-10)
+    assert found.f == pytest.approx((n - 1) * found.chi2 / (n * (k - 1) - found.chi2), rel=1e-10)
+    assert found.critical_difference == pytest.approx(2.569 * math.sqrt(k * (k + 1) / (6 * n)), rel=1e-3)  # its table 5
 
 
 def test_improvement_counts_ties_half():
@@ -181,8 +196,8 @@ def test_order_equals_an_independent_library(values):
     stats = pytest.importorskip("scipy.stats")
     x, y = np.array(values).T
     if np.ptp(x) and np.ptp(y):
-        assert kendall(x, y).tau == pytest.approx(stats.kendalltau(x, y).statistic)
-        assert spearman(x, y) == pytest.approx(stats.spearmanr(x, y).statistic)
+        assert kendall(x, y).tau == pytest.approx(stats.kendalltau(x, y).statistic, rel=1e-10)
+        assert spearman(x, y) == pytest.approx(stats.spearmanr(x, y).statistic, rel=1e-10, abs=1e-10)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))

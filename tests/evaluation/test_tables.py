@@ -255,6 +255,29 @@ def test_classes_and_their_mean():
     assert one_cell(runs, *parts, name="kidney", aggregation="pooled")["ours"] == pytest.approx(11 / 14)
 
 
+def test_a_union_of_classes_is_a_row_of_its_own_and_never_inside_the_mean():
+    parts = [counted("a", M1, M2, name="kidney"), counted("a", M2, M7, name="tumour")]
+    parts += [counted("a", M2, M2, name="hec"), counted("a", M1, M1, name="background")]
+    runs = {"a": "finished"}
+    assert one_cell(runs, *parts, name="hec")["ours"] == 1
+    assert one_cell(runs, *parts, name="mean")["ours"] == pytest.approx((0.75 + 1) / 2)
+    with_background = one_cell(runs, *parts, name="mean", include_background=True)
+    assert with_background["ours"] == pytest.approx(((0.5 + 1 + 0.5) / 3 + (1 + 0.5) / 2) / 2)
+
+
+def test_batches_enter_as_cases():
+    part = counted("a", M1, M2).assign(jaccard=[0.3, 0.4])
+    row = one_cell({"a": "finished"}, part, metric="jaccard")
+    assert (row["ours"], row["cases"]) == (0.35, 2)
+
+
+def test_of_distances_the_lowest_is_best():
+    cells, runs, results = small()
+    cells = cells[cells["metric"] == "jaccard"].assign(metric="hd95")
+    table = table_long(cells, runs, results.assign(hd95=results["FN"]), PUBLISHED, SETTINGS)
+    assert table.sort_values("ours")["rank"].tolist() == [1, 2, 3, 4, 5, 6]
+
+
 def test_groups_are_drawn_whole_unless_told_otherwise():
     runs, part = {"a": "finished"}, counted("a", M1, M2, M1, M1, group=["p", "p", "q", ""])
     values = metrics(np.array([M1, M2, M1, M1]))["jaccard"]
