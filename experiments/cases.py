@@ -12,6 +12,9 @@ from typing import Any
 from rareseg import datasets, pipeline
 from rareseg.experiments import catalogue
 
+SPLIT_FILES = ("path", "development", "test")
+"""Keys of a split that name files, whose content counts and not their names."""
+
 
 @dataclass(frozen=True, eq=False)
 class Cases:
@@ -20,14 +23,24 @@ class Cases:
     Attributes:
         kind: ``phantom``, ``subset`` (fewer cases than the paper used) or ``real``.
         fingerprint: Hash of ids, groups, facts and prepared pixels; changes with the data, not with paths or times.
+        classes: Name of each class; ``foreground`` is that of class 1 where there are two.
         prepared: All cases, in the data set's order.
         originals: The same cases by their ids, as they are on disk.
     """
 
     kind: str
     fingerprint: str
+    classes: tuple[str, ...]
     prepared: list[pipeline.Prepared]
     originals: Mapping[str, datasets.Case]
+
+    def identified_by(self, settings: Mapping[str, Any]) -> str:
+        """Return what stands for the data in the name of a run: the fingerprint, and the content of split files."""
+        split = settings["dataset"]["split"]
+        if split["kind"] != "file":
+            return self.fingerprint
+        parts = {part: [case.id for case in cases] for part, cases in self.division(settings).items()}
+        return hashlib.sha256(f"{self.fingerprint} {parts}".encode()).hexdigest()[:16]
 
     def division(self, settings: Mapping[str, Any]) -> dict[str, list[Any]]:
         """Return what the split divides, by part: cases, or patches with ``split_by: patch``."""
@@ -42,15 +55,20 @@ class Cases:
     def parts(self, settings: Mapping[str, Any]) -> dict[str, list[Any]]:
         """Return the samples of a run, by part.
 
-        With ``analysis: patches``, training samples are patches. ``split_by: patch`` divides the patches of all images,
-        so that patches of one image fall on both sides; ``split_by: image`` divides the images, and whole images are
-        tested.
+        With ``analysis: patches``, samples of training and validation are patches. ``split_by: patch`` divides the
+        patches of all images, so that patches of one image fall on both sides; ``split_by: image`` divides the images,
+        and whole images are tested.
         """
         parts = self.division(settings)
         chosen = settings["pipeline"]
         if chosen["analysis"] == "patches" and chosen["patches"]["split_by"] == "image":
-            drawing, seed = pipeline_settings(settings), settings["dataset"]["split"]["seed"]
-            parts["train"] = pipeline.draw_patches(parts["train"], drawing, seed)
+            seed = settings["dataset"]["split"]["seed"]
+            per_image = chosen["patches"]["count"] / len(parts["train"])  # as many of each image in every part
+            for part in ("train", "validation"):
+                if parts[part]:
+                    drawn = {**chosen["patches"], "count": round(per_image * len(parts[part]))}
+                    drawing = pipeline_settings({**settings, "pipeline": {**chosen, "patches": drawn}})
+                    parts[part] = pipeline.draw_patches(parts[part], drawing, seed)
         return parts
 
 
@@ -73,20 +91,33 @@ def open_cases(
     Raises:
         DataError: If the folder or a file is not as expected, in one sentence.
     """
-    dataset = datasets.open(key, folder)
+    dataset = open_dataset(key, folder, settings["dataset"])
     prepared = pipeline.prepare_all(dataset.cases, pipeline_settings(settings), workers=workers, progress=progress)
     facts = [[case.id, case.group, case.digest, *map(str, sorted(case.info.items()))] for case in prepared]
     lines = "\n".join(" ".join(words) for words in facts)
     kind = {"complete": "real"}.get(dataset.state, dataset.state)
     return Cases(
-        kind, hashlib.sha256(lines.encode()).hexdigest()[:16], prepared, {case.id: case for case in dataset.cases}
+        kind,
+        hashlib.sha256(lines.encode()).hexdigest()[:16],
+        ("background", "foreground") if len(dataset.classes) == 2 else dataset.classes,
+        prepared,
+        {case.id: case for case in dataset.cases},
     )
+
+
+def open_dataset(key: str, folder: Path, section: Mapping[str, Any]) -> datasets.Dataset:
+    """Open a data set as its section of the configuration says."""
+    options = dict(section["options"])
+    if section["values"] is not None:
+        options["values"] = {int(value): label for value, label in section["values"].items()}  # JSON keys are text
+    return datasets.open(section["reader"] or key, folder, exclude=section["exclude"], **options)
 
 
 def pipeline_settings(settings: Mapping[str, Any]) -> pipeline.Settings:
     """Return what the pipeline needs to know of a run."""
-    chosen, training = settings["pipeline"], settings["training"]
-    content = {name: settings["dataset"][name] for name in ("size", "scaling", "channels")}
-    content |= {name: chosen[name] for name in ("backend", "analysis", "patch", "overlap", "patches", "blend")}
-    content |= {name: training[name] for name in ("batch_size", "steps_per_epoch")}
-    return pipeline.Settings.of({**content, "size_factor": catalogue.size_factor(settings["network"])})
+    content = {name: settings["dataset"][name] for name in ("size", "spacing", "clip", "scaling", "channels")}
+    content |= settings["pipeline"]
+    content |= {name: settings["training"][name] for name in ("batch_size", "steps_per_epoch")}
+    if settings["network"]:
+        content |= {"size_factor": catalogue.size_factor(settings["network"])}
+    return pipeline.Settings.of(content)

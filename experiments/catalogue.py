@@ -14,6 +14,10 @@ from typing import Any
 
 from rareseg import datasets as _datasets
 
+SET_IN_CODE = ("from_logits", "output", "seed")
+"""Options that no configuration may give."""
+HANDED_DOWN = ("ignore_class", "pool")
+"""Arguments that the base of a loss gets from that loss and that it may not have itself."""
 _INTERVAL = re.compile(r"^([\[(])\s*(-?inf|-?[\d.e-]+)\s*,\s*(inf|-?[\d.e-]+)\s*([\])])$")
 
 
@@ -39,16 +43,34 @@ def datasets() -> tuple[str, ...]:
     return _datasets.names()
 
 
-def options(network: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all options of a network, defaults filled in."""
-    known = networks()[network["name"]]
-    return {name: entry["default"] for name, entry in known.items()} | dict(network)
+def readers() -> tuple[str, ...]:
+    """Return who can read files: the data sets, and ``folder`` for one's own."""
+    return (*_datasets.names(), "folder")
+
+
+def filled(config: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return ``{"name": ..., **arguments}`` with every argument, so that equal things look equal.
+
+    Args:
+        config: A loss or a network, checked.
+        known: `losses` or `networks`.
+    """
+    entries = {name: entry for name, entry in known[config["name"]].items() if name not in SET_IN_CODE}
+    found: dict[str, Any] = {"name": config["name"]}
+    for name, entry in entries.items():
+        value = config.get(name, entry["default"])
+        if isinstance(value, Mapping):
+            value = {key: inner for key, inner in filled(value, known).items() if key not in HANDED_DOWN}
+        if isinstance(entry["default"], float) and type(value) is int:
+            value = float(value)
+        found[name] = value
+    return found
 
 
 def size_factor(network: Mapping[str, Any]) -> int:
     """Return what each side of the input must be a multiple of."""
-    filled = options(network)
-    return 2 ** int(filled["depth"]) if "depth" in filled else 16
+    options = filled(network, networks())
+    return 2 ** int(options["depth"]) if "depth" in options else 16
 
 
 class OptionError(ValueError):
@@ -71,7 +93,7 @@ def check(config: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]) -> 
     for option, value in config.items():
         if option == "name":
             continue
-        if option in ("from_logits", "output", "seed"):
+        if option in SET_IN_CODE:
             raise OptionError(option, f"`{option}` is set by the program. Remove it")
         if option not in known[name]:
             raise OptionError(option, f"`{name}` does not take `{option}`{nearest(option, known[name])}")
@@ -79,8 +101,6 @@ def check(config: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]) -> 
             check(value, known)
         else:
             _check_value(option, value, known[name][option])
-    if "deep_supervision" in known[name] and config.get("deep_supervision", True):
-        raise OptionError("name", f"tables train one output and `{name}` has several: add `deep_supervision: false`")
 
 
 def _check_value(option: str, value: Any, entry: Mapping[str, Any]) -> None:

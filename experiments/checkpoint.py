@@ -7,25 +7,25 @@ temporary name, flushed to the disk, renamed, and only then is the generation be
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from rareseg.datasets import whole
 from rareseg.experiments import store
 
 GENERATIONS = 2
-_WEIGHTS = "state.weights.h5"
 _STATE = "state.json"
 
 
-def save(folder: Path, step: int, state: dict[str, Any], save_weights: Callable[[Path], None]) -> None:
+def save(folder: Path, step: int, state: dict[str, Any], files: Mapping[str, Callable[[Path], Any]]) -> None:
     """Write one checkpoint and read it back.
 
     Args:
         folder: Holds all generations of one run.
         step: Steps done; names the generation.
-        state: Plain data that goes with the weights.
-        save_weights: Writes weights and optimiser to a path that ends in ``.weights.h5``.
+        state: Plain data that goes with the files.
+        files: Name -> writes this file to the path that it is given.
 
     Raises:
         OSError: If anything could not be written; what was there before is intact.
@@ -35,9 +35,11 @@ def save(folder: Path, step: int, state: dict[str, Any], save_weights: Callable[
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
-        save_weights(temporary / _WEIGHTS)
-        store.sync(temporary / _WEIGHTS)
-        content = {"step": step, "state": state, "sha256": _hash(temporary / _WEIGHTS)}
+        for name, fill in files.items():
+            fill(temporary / name)
+            whole.sync(temporary / name)
+        hashes = {name: _hash(temporary / name) for name in files}
+        content = {"step": step, "state": state, "sha256": hashes}
         store.write_json(temporary / _STATE, content)
         if final.exists():
             shutil.rmtree(final)  # an equal state, or one that failed its check
@@ -45,7 +47,7 @@ def save(folder: Path, step: int, state: dict[str, Any], save_weights: Callable[
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    store.sync(folder)
+    whole.sync(folder)
     if _read(final) is None:
         raise OSError(f"{final} was written but does not read back")
     for old in _generations(folder)[GENERATIONS:]:
@@ -53,11 +55,11 @@ def save(folder: Path, step: int, state: dict[str, Any], save_weights: Callable[
 
 
 def load(folder: Path) -> tuple[dict[str, Any], Path] | None:
-    """Return the state and the weights file of the newest checkpoint whose hash is right, or None."""
+    """Return the state and the folder of the newest checkpoint whose hashes are right, or None."""
     for generation in _generations(folder):
         content = _read(generation)
         if content is not None:
-            return content["state"], generation / _WEIGHTS
+            return content["state"], generation
     return None
 
 
@@ -70,8 +72,9 @@ def _read(generation: Path) -> dict[str, Any] | None:
     """Return the content of a checkpoint, or None where it is damaged."""
     try:
         content = store.read_json(generation / _STATE)
-        return content if content["sha256"] == _hash(generation / _WEIGHTS) else None
-    except (OSError, json.JSONDecodeError, KeyError):
+        right = all(_hash(generation / name) == value for name, value in content["sha256"].items())
+        return content if right else None
+    except (OSError, json.JSONDecodeError, KeyError, AttributeError):
         return None
 
 

@@ -54,7 +54,7 @@ class Progresser:
 
     def _epoch(self, event: Mapping[str, Any]) -> None:
         self._last[event["run"]] = event
-        note = f"step {event['step']} of {event['steps']}, loss {event['loss']:.4f}, DSC {event['dsc']:.3f}"
+        note = f"step {event['step']} of {event['steps']}, loss {event['loss']:.4f}, {_dsc(event)}"
         self._progress.update(self._tasks[event["run"]], total=event["steps"], completed=event["step"], note=note)
         if not self._console.is_terminal and time.monotonic() - self._told > QUIET_SECONDS:
             self._say(f"{self._name(event)}: {note}{self._left()}")
@@ -69,9 +69,7 @@ class Progresser:
         if (task := self._tasks.pop(event["run"], None)) is not None:
             self._progress.remove_task(task)
         last = self._last.get(event["run"])
-        text = (
-            f": training loss {last['loss']:.4f}, DSC {last['dsc']:.3f}" if last and event["kind"] == "finished" else ""
-        )
+        text = f": training loss {last['loss']:.4f}, {_dsc(last)}" if last and event["kind"] == "finished" else ""
         reason = f": {event['reason']}" if event.get("reason") else ""
         self._say(f"{self._name(event)} {event['kind']}{text}{reason}{self._left()}")
 
@@ -88,3 +86,9 @@ class Progresser:
     def _say(self, text: str) -> None:
         self._told = time.monotonic()
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _dsc(event: Mapping[str, Any]) -> str:
+    """Return the DSC of an epoch, that of the validation cases where there are any."""
+    validated = event.get("val_dsc")
+    return f"DSC {event['dsc']:.3f}" if validated is None else f"validation DSC {validated:.3f}"

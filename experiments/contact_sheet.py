@@ -1,7 +1,8 @@
 """One picture with many cases of a data set, their labels outlined, to be looked at before anything is trained."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,14 @@ _DARK = 128  # pictures whose highlights are below are brightened, or nothing wo
 _PAPER, _INK = (250, 250, 250), (30, 30, 30)
 
 
-def draw(title: str, cases: Sequence[Any], columns: int = 6, tile: int = TILE, colours: int | None = None) -> bytes:
+def draw(
+    title: str,
+    cases: Sequence[Any],
+    columns: int = 6,
+    tile: int = TILE,
+    colours: int | None = None,
+    workers: int = 1,
+) -> bytes:
     """Return a PNG: a title and a tile per case, captioned with its id and its share of foreground.
 
     Args:
@@ -29,8 +37,10 @@ def draw(title: str, cases: Sequence[Any], columns: int = 6, tile: int = TILE, c
         columns: Tiles in a row.
         tile: Pixels of a tile's longer side.
         colours: Reduce to so many, up to 256, for a small file.
+        workers: Threads that read cases.
     """
-    tiles = [_tile(case, tile) for case in cases]
+    with ThreadPoolExecutor(workers) as pool:
+        tiles = list(pool.map(lambda case: _tile(case, tile), cases))
     rows = [tiles[first : first + columns] for first in range(0, len(tiles), columns)]
     heights = [_CAPTION + max(picture.height for picture, _ in row) for row in rows]
     width = _GAP + min(columns, len(tiles)) * (tile + _GAP)
@@ -67,35 +77,54 @@ def _fitting(text: str, width: int) -> Any:
 def _tile(case: Any, side: int) -> tuple[Image.Image, str]:
     """Return the outlined picture, its longer side of ``side`` pixels, and its caption."""
     try:
-        label = case.read_label()
-        share = np.mean(label > 0)
-        picture, label, note = _slice(case, label)
+        picture, label, note = _volume(case) if case.spacing else _picture(case)
     except DataError:
         return Image.new("RGB", (side, side), (200, 60, 60)), f"{_short(case.id)}: cannot be read"
     factor = side / max(label.shape)
     height, width = (max(1, round(length * factor)) for length in label.shape)
-    size = (width, height)
-    tile = np.array(Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR))
+    colours = np.broadcast_to(picture, (*label.shape, 3))
+    tile = np.array(Image.fromarray(colours).resize((width, height), Image.Resampling.BILINEAR))
+    small = np.array(Image.fromarray(label).resize((width, height), Image.Resampling.NEAREST))
     for number in range(1, int(label.max()) + 1):
-        inside = np.array(Image.fromarray((label == number).astype(np.uint8)).resize(size, Image.Resampling.NEAREST))
-        tile[_outline(inside > 0)] = OUTLINES[(number - 1) % len(OUTLINES)]
-    return Image.fromarray(tile), f"{_short(case.id)}  {100 * share:.2f}%{note}"
+        tile[_outline(small == number)] = OUTLINES[(number - 1) % len(OUTLINES)]
+    return Image.fromarray(tile), f"{_short(case.id)}  {note}"
 
 
-def _slice(case: Any, label: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
-    """Return a picture (H, W, 3) uint8, its label (H, W) and a note; of a volume the slice with most of each class."""
+def _picture(case: Any) -> tuple[np.ndarray, np.ndarray, str]:
+    """Return the grey levels (H, W, C) and the label (H, W) of a picture, and the share of its foreground."""
+    label = case.read_label()
+    return _grey_levels(case.read_image()), label, f"{100 * np.mean(label > 0):.2f}%"
+
+
+def _volume(case: Any) -> tuple[np.ndarray, np.ndarray, str]:
+    """Return the slice of a volume that has most of each class, likewise; volumes are read in parts, to hold little."""
+    found: dict[int, np.ndarray] = {}  # class -> voxels in each slice
+    for place, part in case.label_slabs():
+        for number in range(1, int(part.max()) + 1):
+            counts = found.setdefault(number, np.zeros(case.shape[0], int))
+            counts[place[0]] += np.count_nonzero(part == number, axis=(1, 2))
+    per_class = (counts / max(counts.sum(), 1) for counts in found.values())
+    most = int(np.argmax(sum(per_class, np.zeros(case.shape[0]))))
+    label = _section(case.label_slabs(), case.shape, most)
+    note = f"{100 * sum(counts.sum() for counts in found.values()) / np.prod(case.shape):.2f}%"
     try:
-        image = case.read_image()
+        picture = _grey_levels(_section(case.image_slabs(), case.shape, most))
     except DataError:  # KiTS19 before its images were fetched
-        image = np.zeros((*label.shape, 1), np.uint8)
-        note = ", no image"
-    else:
-        note = ""
-    if label.ndim == 3:
-        counts = [np.count_nonzero(label == number, axis=(1, 2)) for number in range(1, int(label.max()) + 1)]
-        most = int(np.argmax(sum((count / max(count.sum(), 1) for count in counts), np.zeros(len(label)))))
-        image, label, note = image[most], label[most], f"{note}, slice {most + 1}"
-    return np.broadcast_to(_grey_levels(image), (*label.shape, 3)).copy(), label, note
+        picture, note = np.zeros((*label.shape, 1), np.uint8), f"{note}, no image"
+    return picture, label, f"{note}, slice {most + 1}"
+
+
+def _section(parts: Iterable[tuple[tuple[slice, ...], np.ndarray]], shape: Sequence[int], number: int) -> np.ndarray:
+    """Return slice ``number`` of a volume that comes in parts."""
+    section: np.ndarray | None = None
+    for place, part in parts:
+        slices = range(shape[0])[place[0]]
+        if number in slices:
+            if section is None:
+                section = np.empty((*shape[1:], *part.shape[3:]), part.dtype)
+            section[place[1:]] = part[number - slices.start]
+    assert section is not None
+    return section
 
 
 def _grey_levels(image: np.ndarray) -> np.ndarray:
@@ -110,9 +139,9 @@ def _grey_levels(image: np.ndarray) -> np.ndarray:
 
 def _outline(inside: np.ndarray) -> np.ndarray:
     """Return the pixels of a region, (H, W) bool, that touch its outside."""
-    padded = np.pad(inside, 1, mode="edge")
-    neighbours = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
-    return inside & ~neighbours
+    from skimage.segmentation import find_boundaries  # here: the command line must start without it
+
+    return find_boundaries(inside, mode="inner")
 
 
 def _short(name: str) -> str:

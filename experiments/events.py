@@ -12,7 +12,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-SCALARS = ("loss", "jaccard", "dsc", "learning_rate")
+SCALARS = ("loss", "jaccard", "dsc", "val_loss", "val_jaccard", "val_dsc", "learning_rate")
 
 
 class EventFile:
@@ -26,7 +26,7 @@ class EventFile:
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Add one row of history."""
-        values = [Summary.Value(tag=name, simple_value=row[name]) for name in SCALARS]
+        values = [Summary.Value(tag=name, simple_value=row[name]) for name in SCALARS if row[name] is not None]
         self._write(Event(wall_time=time.time(), step=row["step"], summary=Summary(value=values)))
 
     def _write(self, event: Event) -> None:

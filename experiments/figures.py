@@ -1,4 +1,4 @@
-"""Figures: learning curves, ROC curves, example segmentations, published against measured cells.
+"""Figures: learning curves, ROC curves, published against measured cells; and what all figures share.
 
 In: frames and arrays. Out: each figure as ``.svg`` and ``.png``; two calls with the same input give the same bytes.
 Pictures from phantoms or subsets say so in their titles. A loss has the same colour, line and marker in all figures;
@@ -8,7 +8,7 @@ one without a finished run keeps its place in the legend, with the words "not ru
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,19 +18,21 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from rareseg.experiments.layout import Grid, Head, data_of, grid, name, titled
 
 RC: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],  # it is the widest of its kind: text in another one stays in its place
     "font.size": 8,
     "axes.titlesize": 9,
     "axes.linewidth": 0.6,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
+    "axes.facecolor": "none",
     "axes.grid": True,
     "grid.color": "#e4e4e4",
     "grid.linewidth": 0.6,
@@ -38,10 +40,9 @@ RC: dict[Any, Any] = {
     "ytick.major.width": 0.6,
     "legend.frameon": False,
     "svg.hashsalt": "rareseg",  # element ids come from it, by default they are random
-    "svg.fonttype": "path",  # looks the same where the font is missing
-    "image.interpolation": "nearest",
+    "svg.fonttype": "none",  # text can be found, read aloud, and takes a tenth of the room
+    "image.interpolation": "none",  # pixels go into an SVG as they are
 }
-RC_PICTURES: dict[Any, Any] = {**RC, "axes.grid": False, "font.size": 7}
 DPI = 150
 
 
@@ -80,11 +81,15 @@ STYLES = {
     "boundary": Style(SKY, DOTTED, "H"),
     "wasserstein_dice": Style(BLUE, MIXED, "|"),
 }
-UNKNOWN = (Style("#666666", "-", "o"), Style("#666666", DASHED, "s"), Style("#666666", DOTTED, "^"))
+UNKNOWN = tuple(
+    Style(colour, line, marker)
+    for line, marker in (("-", "o"), (DASHED, "s"), (DOTTED, "^"))
+    for colour in (BLUE, RED, GREEN, ORANGE, PINK, SKY)
+)
 
 
 def style(loss: str, position: int = 0) -> Style:
-    """Return how a loss is drawn; losses that are not in the table are grey, and differ by ``position``."""
+    """Return how a loss is drawn; what is not in the table gets its look by ``position``."""
     return STYLES.get(loss, UNKNOWN[position % len(UNKNOWN)])
 
 
@@ -107,7 +112,7 @@ def learning_curves(
     if any(history["val_jaccard"].notna().any() for history in finished.values()):
         panels.append(("val_jaccard", "Validation Jaccard"))
     with matplotlib.rc_context(RC):
-        figure = _figure(3.4 * len(panels), 3.5, title, data)
+        figure = new(3.4 * len(panels), 3.5, title, data)
         for axes, (column, label) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
             for position, loss in enumerate(histories):
                 if (history := finished.get(loss)) is not None:
@@ -118,8 +123,8 @@ def learning_curves(
                 _log_where_possible(axes)
             else:
                 axes.set_ylim(0, 1)
-        _legend_of_losses(figure, {loss: _label(loss, loss in finished) for loss in histories})
-        return _write(figure, path)
+        legend(figure, {loss: label_of(loss, loss in finished) for loss in histories})
+        return write(figure, path)
 
 
 def _curve(axes: Axes, x: Any, y: Any, look: Style, position: int) -> None:
@@ -160,7 +165,7 @@ def roc(
         The two files, ``.svg`` and ``.png``.
     """
     with matplotlib.rc_context(RC):
-        figure = _figure(7.2, 3.9 + 0.17 * -(-len(curves) // 3), title, data)
+        figure = new(7.2, 3.9 + 0.17 * -(-len(curves) // 3), title, data)
         whole, zoomed = figure.subplots(1, 2)
         for axes in (whole, zoomed):
             axes.plot([0, 1], [0, 1], color="#999999", linewidth=0.8, linestyle=DOTTED)
@@ -174,101 +179,18 @@ def roc(
         whole.add_patch(Rectangle((0, 0.8), 0.2, 0.2, fill=False, edgecolor="#666666", linewidth=0.8))
         zoomed.set(xlim=(-0.004, 0.2), ylim=(0.8, 1.004), title="The marked corner")
         labels = {
-            loss: _label(loss, curve is not None) + (f", AUC {curve[2]:.4f}" if curve else "")
+            loss: label_of(loss, curve is not None) + (f", AUC {curve[2]:.4f}" if curve else "")
             for loss, curve in curves.items()
         }
-        _legend_of_losses(figure, labels, markers=False)
-        return _write(figure, path)
+        legend(figure, labels, markers=False)
+        return write(figure, path)
 
 
-def _thinned(fpr: np.ndarray, tpr: np.ndarray, points: int = 1000) -> tuple[np.ndarray, np.ndarray]:
+def _thinned(fpr: np.ndarray, tpr: np.ndarray, points: int = 400) -> tuple[np.ndarray, np.ndarray]:
     """Keep points evenly along the curve: 65,536 thresholds make a file of megabytes and no other picture."""
-    along = np.asarray(fpr) + np.asarray(tpr)  # ascends from 0 to 2, whatever the shape of the curve
+    along = np.sqrt(fpr) + np.asarray(tpr)  # ascends from 0 to 2, whatever the shape; dense where the zoom looks
     kept = np.unique(np.searchsorted(along, np.linspace(0, along[-1], points)).clip(max=len(along) - 1))
     return np.asarray(fpr)[kept], np.asarray(tpr)[kept]
-
-
-WHITE, MAGENTA, LIME, OUTSIDE = (1.0, 1.0, 1.0), (0.93, 0.0, 0.75), (0.25, 0.85, 0.25), (0.35, 0.35, 0.35)
-
-
-def examples(
-    rows: Sequence[Mapping[str, Any]], title: str, path: Path, *, data: str, metric: str = "dsc"
-) -> tuple[Path, Path]:
-    """Draw example segmentations: image, truth, one column per loss (UFL, Fig. 4 to 6).
-
-    Args:
-        rows: One mapping per case: ``id``; ``image`` (H, W, 3) or (H, W), uint8 or float 0 to 1; ``truth`` (H, W),
-            foreground above 0; ``predictions``, per loss (H, W) or None where the run is missing; where there is one
-            ``mask`` (H, W), bool, outside of which nothing counts.
-        title: Data set and network.
-        path: Where to write, without suffix.
-        data: ``real``, ``subset`` or ``phantom``.
-        metric: ``dsc`` or ``jaccard``, printed below each prediction.
-
-    Returns:
-        The two files, ``.svg`` and ``.png``.
-    """
-    losses = list(dict.fromkeys(loss for row in rows for loss in row["predictions"]))
-    width = 1.15
-    heights = [width * row["truth"].shape[0] / row["truth"].shape[1] for row in rows]
-    with matplotlib.rc_context(RC_PICTURES):
-        figure = _figure(width * (2 + len(losses)) + 0.5, sum(heights) + 0.17 * len(rows) + 0.85, title, data)
-        panels = figure.subplots(len(rows), 2 + len(losses), squeeze=False, gridspec_kw={"height_ratios": heights})
-        for row, line in zip(rows, panels, strict=True):
-            _example(line, row, losses, metric)
-        for axes, label in zip(panels[0], ["Image", "Truth", *map(name, losses)], strict=True):
-            axes.set_title(label.replace(" (", "\n("), fontsize=8)
-        signs = {"true positive": WHITE, "false positive": MAGENTA, "false negative": LIME, "true negative": (0, 0, 0)}
-        if any(row.get("mask") is not None for row in rows):
-            signs["outside the mask"] = OUTSIDE
-        handles = [
-            Patch(facecolor=colour, edgecolor="#444444", linewidth=0.5, label=sign) for sign, colour in signs.items()
-        ]
-        figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), panels.shape[1]))
-        return _write(figure, path)
-
-
-def _example(line: Iterable[Axes], row: Mapping[str, Any], losses: list[str], metric: str) -> None:
-    """Draw one case: image, truth, predictions."""
-    image, truth, *predictions = line
-    inside = np.ones(row["truth"].shape, bool) if row.get("mask") is None else np.asarray(row["mask"], bool)
-    image.imshow(row["image"], cmap="gray")
-    image.set_ylabel(_shortened(str(row["id"])), fontsize=6.5)
-    truth.imshow(coloured(row["truth"], row["truth"], inside))
-    for axes, loss in zip(predictions, losses, strict=True):
-        prediction = row["predictions"].get(loss)
-        if prediction is None:
-            axes.imshow(np.full((*row["truth"].shape, 3), 0.95))
-            axes.text(0.5, 0.5, "not run", transform=axes.transAxes, ha="center", va="center", color="#666666")
-            continue
-        axes.imshow(coloured(row["truth"], prediction, inside))
-        axes.set_xlabel(_score(row["truth"], prediction, inside, metric), fontsize=6.5, labelpad=2)
-    for axes in (image, truth, *predictions):
-        axes.set(xticks=[], yticks=[])
-        axes.spines[:].set(visible=True, color="#999999", linewidth=0.4)
-
-
-def coloured(truth: np.ndarray, prediction: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Return an image (H, W, 3), float 0 to 1: true positives white, false positives magenta, false negatives green."""
-    truth, prediction = np.asarray(truth) > 0, np.asarray(prediction) > 0
-    image = np.zeros((*truth.shape, 3))
-    image[truth & prediction] = WHITE
-    image[~truth & prediction] = MAGENTA
-    image[truth & ~prediction] = LIME
-    image[~inside] = OUTSIDE
-    return image
-
-
-def _score(truth: np.ndarray, prediction: np.ndarray, inside: np.ndarray, metric: str) -> str:
-    truth, prediction = (np.asarray(label)[inside] > 0 for label in (truth, prediction))
-    shared, either = np.sum(truth & prediction), np.sum(truth | prediction)
-    above, below = {"dsc": (2 * shared, shared + either), "jaccard": (shared, either)}[metric]
-    return f"{name(metric)} {above / below:.3f}" if below else f"{name(metric)} undefined"
-
-
-def _shortened(text: str, length: int = 14) -> str:
-    """Keep both ends of an id: those of DSB 2018 have 64 characters."""
-    return text if len(text) <= length else f"{text[: length - 6]}…{text[-5:]}"
 
 
 def cells(long: pd.DataFrame, title: str, path: Path) -> tuple[Path, Path]:
@@ -287,7 +209,7 @@ def cells(long: pd.DataFrame, title: str, path: Path) -> tuple[Path, Path]:
     lines = -(-len(layout.columns) // columns)
     with matplotlib.rc_context(RC):
         height = lines * (0.17 * len(layout.rows) + 0.8) + 0.9
-        figure = _figure(max(5.5, 2.5 * columns + 1.5), height, title, data_of(long))
+        figure = new(max(5.5, 2.5 * columns + 1.5), height, title, data_of(long))
         panels = figure.subplots(lines, columns, sharey=True, squeeze=False).ravel()
         for axes, column in zip(panels, layout.columns, strict=False):
             _dumbbells(axes, layout, column)
@@ -297,7 +219,7 @@ def cells(long: pd.DataFrame, title: str, path: Path) -> tuple[Path, Path]:
         paper = Line2D([], [], color="none", marker="D", markersize=4.5, mfc="white", mec="black")
         labels = ["ours with 95 % interval (missing: no finished run)", "published"]
         figure.legend([ours, paper], labels, loc="outside lower center", ncols=2)
-        return _write(figure, path)
+        return write(figure, path)
 
 
 def _dumbbells(axes: Axes, layout: Grid, column: Head) -> None:
@@ -319,29 +241,40 @@ def _dumbbells(axes: Axes, layout: Grid, column: Head) -> None:
         axes.plot(published, place, marker="D", markersize=4.5, mfc="white", mec="black", mew=0.8, zorder=4)
     axes.set_title(" · ".join(map(name, column)))
     axes.set_xlabel(" in ".join(filter(None, (subject, {"percent": "%"}.get(unit, "")))))
-    axes.set_yticks(places, [" · ".join(map(name, row)) for row in layout.rows])
+    axes.set_yticks(places, [" · ".join(filter(None, map(name, row))) for row in layout.rows])
     axes.set_ylim(places[-1] + 0.7, -0.7)
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.tick_params(axis="y", length=0)
 
 
+def missing(title: str, reason: str, path: Path) -> tuple[Path, Path]:
+    """Draw that there is nothing to draw, and why."""
+    with matplotlib.rc_context(RC):
+        figure = new(5, 2.4, title, "real")
+        axes = figure.subplots()
+        axes.set_axis_off()
+        axes.text(0.5, 0.5, reason, ha="center", va="center", color="#666666")
+        return write(figure, path)
+
+
 # Shared by all figures ------------------------------------------------------------------------------------------------
 
 
-def _figure(width: float, height: float, title: str, data: str) -> Figure:
-    """Return an empty figure; width and height in inches."""
+def new(width: float, height: float, title: str, data: str) -> Figure:
+    """Return an empty figure with its title; width and height in inches."""
     figure = Figure(figsize=(width, height))
     figure.set_layout_engine("constrained", h_pad=0.06)
     figure.suptitle(titled(title, data), fontsize=10)
     return figure
 
 
-def _label(loss: str, finished: bool) -> str:
+def label_of(loss: str, finished: bool) -> str:
+    """Return what the legend says of a loss."""
     return name(loss) if finished else f"{name(loss)} (not run)"
 
 
-def _legend_of_losses(figure: Figure, labels: Mapping[str, str], markers: bool = True) -> None:
-    """Put one legend below all panels, where it hides no curve."""
+def legend(figure: Figure, labels: Mapping[str, str], markers: bool = True) -> None:
+    """Put one legend of losses below all panels, where it hides no curve."""
     handles = []
     for position, (loss, label) in enumerate(labels.items()):
         look = style(loss, position)
@@ -354,7 +287,7 @@ def _legend_of_losses(figure: Figure, labels: Mapping[str, str], markers: bool =
     figure.legend(handles=handles, loc="outside lower center", ncols=min(3, len(handles)), handlelength=3.5)
 
 
-def _write(figure: Figure, path: Path) -> tuple[Path, Path]:
+def write(figure: Figure, path: Path) -> tuple[Path, Path]:
     """Write a figure whole or not at all: under another name first, then renamed."""
     files = path.with_name(f"{path.name}.svg"), path.with_name(f"{path.name}.png")
     path.parent.mkdir(parents=True, exist_ok=True)

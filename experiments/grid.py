@@ -4,12 +4,14 @@ A run is one point of the grid and a seed, resolved to plain values and named by
 """
 
 import hashlib
-import itertools
 import json
 from dataclasses import dataclass
 from typing import Any
 
-from rareseg.experiments.config import Config, ConfigError, sections_at
+from rareseg.experiments import catalogue
+from rareseg.experiments.cases import SPLIT_FILES
+from rareseg.experiments.config import Config, ConfigError, arguments_text, swept_at
+from rareseg.experiments.resolve import settings_at, triples
 
 
 @dataclass(frozen=True)
@@ -33,23 +35,26 @@ class Point:
         """Name of the point without its seed."""
         return self.dataset, self.network, self.loss, self.arguments
 
+    @property
+    def swept(self) -> dict[str, str]:
+        """Swept argument -> value, both text."""
+        return dict(part.split("=") for part in self.arguments.split(";") if part)
+
 
 def points(config: Config) -> list[Point]:
     """Return every run of the table, in the order of the grid."""
-    grid = config.grid
     return [
-        _point(config, dataset, network, loss, seed)
-        for dataset, network, loss, seed in itertools.product(grid.dataset, grid.network, grid.loss, config.seeds)
+        Point(**point, arguments=arguments_text(swept), seed=seed, settings=settings_at(config, point, swept))
+        for point in triples(config)
+        for swept in swept_at(config, point["loss"])
+        for seed in config.seeds
     ]
 
 
-def _point(config: Config, dataset: str, network: str, loss: str, seed: int) -> Point:
-    sections = sections_at(config, {"dataset": dataset, "network": network, "loss": loss})
-    settings = {name: section.model_dump(mode="json") for name, section in sections.items()}
-    settings["dataset"] = config.datasets[dataset].model_dump(mode="json")
-    settings["network"] = config.networks[network]
-    settings["loss"] = {"name": loss, **config.losses.get(loss, {})}
-    return Point(dataset, network, loss, "", seed, settings)
+def settings_of(config: Config, dataset: str) -> dict[str, Any]:
+    """Return the settings of the first point of a data set; without a network or a loss where nothing is trained."""
+    first = next((point for point in triples(config) if point["dataset"] == dataset), {"dataset": dataset})
+    return settings_at(config, first, {})
 
 
 def select(all_points: list[Point], only: list[str]) -> list[Point]:
@@ -62,25 +67,51 @@ def select(all_points: list[Point], only: list[str]) -> list[Point]:
     return [
         point
         for point in all_points
-        if not wanted or any(all(str(getattr(point, key)) == value for key, value in one) for one in wanted)
+        if not wanted or any(all(_facts(point).get(key) == value for key, value in one) for one in wanted)
     ]
 
 
+def _facts(point: Point) -> dict[str, str]:
+    """Return what ``--only`` may name."""
+    named = {"dataset": point.dataset, "network": point.network, "loss": point.loss, "seed": str(point.seed)}
+    return named | point.swept
+
+
 def _conditions(text: str, all_points: list[Point]) -> list[tuple[str, str]]:
+    facts = [_facts(point) for point in all_points]
+    keys = list(dict.fromkeys(key for one in facts for key in one))
     found = []
     for part in text.split(","):
         key, _, value = part.partition("=")
-        if key not in ("dataset", "network", "loss", "seed"):
-            raise ConfigError(f"--only {text}: unknown key `{key}`. Known are dataset, network, loss, seed")
-        known = list(dict.fromkeys(str(getattr(point, key)) for point in all_points))
+        if key not in keys:
+            raise ConfigError(f"--only {text}: unknown key `{key}`. Known are {', '.join(keys)}")
+        known = list(dict.fromkeys(one[key] for one in facts if key in one))
+        value = _as_printed(value) if key not in ("dataset", "network", "loss", "seed") else value
         if value not in known:
             raise ConfigError(f"--only {text}: this table has no {key} `{value}`. It has {', '.join(known)}")
         found.append((key, value))
     return found
 
 
+def _as_printed(text: str) -> str:
+    """Return a number as ``arguments`` hold it, so that .5 finds 0.50."""
+    try:
+        return f"{float(text):g}"
+    except ValueError:
+        return text
+
+
+UNHASHED = ("phantom", "path", "reader", "values", "options", "exclude")
+"""Keys of a data set that the fingerprint of its prepared pixels stands for."""
+
+WITHOUT_EFFECT = ("loaders", "checkpoint_seconds")
+"""Keys of `training` that change no result."""
+
+
 def identity(point: Point, fingerprint: str, backend: str) -> str:
     """Return the run id, readable and ending in a hash of all that changes the result of the training.
+
+    Swept arguments are part of it where they differ from the loss's default, so that tables share their runs.
 
     Args:
         point: The resolved point.
@@ -88,18 +119,26 @@ def identity(point: Point, fingerprint: str, backend: str) -> str:
         backend: Name of the Keras backend.
     """
     settings = {name: value for name, value in point.settings.items() if name != "evaluation"}
-    settings["dataset"] = {
-        name: value for name, value in settings["dataset"].items() if name != "phantom"
-    }  # its pixels are in the fingerprint
+    settings["dataset"] = {name: value for name, value in settings["dataset"].items() if name not in UNHASHED}
+    settings["dataset"]["split"] = {
+        name: value for name, value in settings["dataset"]["split"].items() if name not in SPLIT_FILES
+    }
+    settings["training"] = {name: value for name, value in settings["training"].items() if name not in WITHOUT_EFFECT}
     content = {"settings": settings, "seed": point.seed, "data": [point.dataset, fingerprint], "backend": backend}
-    parts = [
-        point.dataset,
-        point.network,
-        point.loss,
-        *filter(None, [point.arguments.replace(";", "-").replace("=", "")]),
-        f"s{point.seed}",
-    ]
-    return "-".join([*parts, digest(content)])
+    usual = catalogue.losses()[settings["loss"]["name"]]
+    swept = [f"{name}{value}" for name, value in point.swept.items() if float(value) != usual[name]["default"]]
+    return "-".join([point.dataset, point.network, point.loss, *swept, f"s{point.seed}", digest(content)])
+
+
+COUNTED = ("grid", "mask", "auc", "distances", "hec", "parts")
+"""Keys of `evaluation` that change what is counted; the others change what is made of the counts."""
+
+
+def evaluation(settings: dict[str, Any]) -> str:
+    """Return what names the folder of an evaluation."""
+    chosen = settings["evaluation"]
+    batches = settings["training"]["batch_size"] if chosen["aggregation"] == "keras_batch" else None
+    return digest({**{name: chosen[name] for name in COUNTED}, "batches": batches})
 
 
 def digest(content: Any) -> str:

@@ -49,6 +49,14 @@ def versions() -> dict[str, str]:
     return found
 
 
+def gpus() -> list[str]:
+    """Return the NVIDIA devices that this process may use, by their numbers, without a backend."""
+    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if allowed is not None:
+        return [one.strip() for one in allowed.split(",") if one.strip() not in ("", "-1")]
+    return sorted(path.name.removeprefix("nvidia") for path in Path("/dev").glob("nvidia[0-9]*"))
+
+
 def processor() -> str:
     """Return the name of the processor."""
     path = Path("/proc/cpuinfo")

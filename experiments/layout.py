@@ -43,6 +43,12 @@ NAMES = {
     "f1": "F1",
     "dsc": "DSC",
     "auc": "AUC",
+    "hd95": "HD95",
+    "assd": "ASSD",
+    "kidney": "Kidney",
+    "tumour": "Tumour",
+    "mean": "Mean of classes",
+    "hec": "Kidney and tumour",
 }
 
 DECIMALS = {"percent": 2, "fraction": 3}  # where a table has no published value to take the digits from
@@ -50,8 +56,8 @@ MISSING = "–"  # noqa: RUF001 - a dash, which is no minus sign
 
 
 def name(key: str) -> str:
-    """Return how a key of a configuration is printed in tables and figures; unknown keys stay as they are."""
-    return NAMES.get(key, key)
+    """Return how a key of a configuration is printed; unknown ones stay as they are, ``unet/dice`` is two of them."""
+    return ", ".join(NAMES.get(part, part) for part in key.split("/") if part)
 
 
 @dataclass(frozen=True)
@@ -141,6 +147,7 @@ class Cell:
     spread: str = ""  # standard deviation over seeds, apart from the interval over cases
     marker: str = ""
     published: str = ""
+    difference: str = ""
     verdict: str = ""
     best: bool = False
     published_best: bool = False
@@ -157,13 +164,14 @@ def content(record: Record | None, decimals: Mapping[str, int]) -> Cell:
         value: Any = record.get(key)
         return "" if pd.isna(value) else f"{value * scale:.{decimals.get(unit, 0)}f}"
 
-    low, high, spread = number("low"), number("high"), number("seed_sd")
+    low, high, spread, difference = (number(key) for key in ("low", "high", "seed_sd", "difference"))
     return Cell(
         ours=number("ours") or MISSING,
         interval=f"[{low}, {high}]" if low and high else "",
         spread=f"sd {spread}" if spread else "",
         marker=text_of(record.get("marker")),
         published=text_of(record.get("published_text")),
+        difference=difference if not difference or difference.startswith("-") else f"+{difference}",
         verdict=text_of(record.get("verdict")).replace("_", " "),
         best=text_of(record.get("rank")) in ("1", "1.0"),
         published_best=text_of(record.get("published_rank")) in ("1", "1.0"),

@@ -16,14 +16,24 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from rareseg.experiments import hardware
+
 Job = Mapping[str, Any]
 ENDS = ("finished", "interrupted", "diverged", "failed")
 
 
 class Child:
-    """One worker process and the job it has."""
+    """One worker process and the job it has.
 
-    def __init__(self, threads: int, deterministic: bool, log: Path) -> None:
+    Args:
+        threads: Of the process.
+        deterministic: Whether its operations are.
+        log: Where it writes before it has a run.
+        gpu: Number of the device that it sees; None: no choice is made for it.
+    """
+
+    def __init__(self, threads: int, deterministic: bool, log: Path, gpu: str | None = None) -> None:
+        self.gpu = gpu
         self.kind = (threads, deterministic)
         self.job: Job | None = None
         self.step: Any = None
@@ -32,7 +42,7 @@ class Child:
         with log.open("ab") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "rareseg.experiments.worker", str(write)],
-                stdin=subprocess.PIPE, stdout=output, stderr=output, pass_fds=(write,), env=_environment(threads),
+                stdin=subprocess.PIPE, stdout=output, stderr=output, pass_fds=(write,), env=environment(threads, gpu),
                 start_new_session=True,  # Ctrl-C reaches the parent alone, which asks its workers to save
             )  # fmt: skip
         os.close(write)
@@ -112,10 +122,15 @@ class Pool:
         while self._waiting and len(self._children) < self._workers:
             job = self._next(None)
             training = job["training"]
-            child = Child(training["threads"], training["deterministic"], self._log)
+            child = Child(training["threads"], training["deterministic"], self._log, self._free_gpu())
             self._children.append(child)
             self._selector.register(child.events, selectors.EVENT_READ, child)
             self._start(child, job)
+
+    def _free_gpu(self) -> str | None:
+        """Return the device that the fewest workers use, None where there is none."""
+        held = Counter(child.gpu for child in self._children)
+        return min(hardware.gpus(), key=lambda gpu: held[gpu], default=None)
 
     def _give_next(self, child: Child) -> None:
         job = self._next(child)
@@ -174,26 +189,21 @@ class Pool:
 
 def compiled_step(job: Job) -> str:
     """Return what two jobs must have in common to share a compiled step."""
-    settings = job["settings"]
-    shape = (
-        settings["pipeline"]["patch"] if settings["pipeline"]["analysis"] == "patches" else settings["dataset"]["size"]
-    )
-    parts = [
-        settings["network"],
-        job["seed"],
-        shape,
-        settings["dataset"]["channels"],
-        settings["training"]["batch_size"],
-    ]
-    return json.dumps([*parts, settings["training"]["optimiser"]], sort_keys=True)
+    settings, training = job["settings"], job["settings"]["training"]
+    whole = settings["pipeline"]["analysis"] == "whole"
+    shape = settings["dataset"]["size"] if whole else settings["pipeline"]["patch"]
+    parts = [settings["network"], job["seed"], shape, settings["dataset"]["channels"], training["batch_size"]]
+    parts += [training[name] for name in ("optimiser", "supervision", "mixed_precision", "xla")]
+    return json.dumps(parts, sort_keys=True)
 
 
-def _environment(threads: int) -> dict[str, str]:
+def environment(threads: int, gpu: str | None = None) -> dict[str, str]:
     """Return the environment of a worker: the number of threads is that of the configuration, not of the machine."""
+    seen = {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
     count = str(threads)
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
     flags = (
         f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen={'true' if threads > 1 else 'false'}".strip()
     )
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "2", "XLA_FLAGS": flags, "PYTHONUNBUFFERED": "1"}
-    return {**os.environ, **dict.fromkeys(names, count), **quiet}
+    return {**os.environ, **dict.fromkeys(names, count), **quiet, **seen}

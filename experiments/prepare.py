@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,36 +12,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Column, Table
 
 from rareseg import datasets, pipeline
-from rareseg.experiments import cli, contact_sheet, store
+from rareseg.datasets import whole
+from rareseg.datasets.facts import cache_folder
+from rareseg.experiments import config, contact_sheet, inventory, store
+from rareseg.experiments.cases import open_dataset
+from rareseg.experiments.catalogue import nearest
 from rareseg.experiments.config import ConfigError
+from rareseg.experiments.options import WIDTH, root
+from rareseg.experiments.sections import DatasetSection
+from rareseg.pipeline.preprocess import STEPS
 
-PLANS: dict[str, dict[str, Any]] = {
-    "isic2018": {"size": [192, 256], "scaling": "unit", "channels": 3, "fractions": [0.8, 0, 0.2]},
-    "dsb2018": {"size": [256, 256], "scaling": "unit", "channels": 3, "fractions": [0.8, 0, 0.2]},
-    "drive": {"scaling": "unit", "channels": 3, "kind": "official"},
-    "cvc_clinicdb": {"size": [288, 384], "scaling": "zscore", "channels": 3},
-    "bus2017": {"size": [128, 128], "scaling": "zscore", "channels": 3},
-    "brats2020": {"scaling": "zscore"},
-    "kits19": {"spacing": (3.22, 1.62, 1.62), "scaling": "zscore"},
-    "folder": {"scaling": "zscore"},
-}
-"""What the published protocols give the networks, and how they split; 64:16:20 and whole images unless said."""
-
-COLUMNS = (
-    "dataset", "part", "class", "data", "cases", "cases_in_paper", "left_out", "groups", "size", "input",
-    "train", "validation", "test", "mean_percent", "pooled_percent", "least_percent", "most_percent",
-    "inside_fov_percent", "objects", "faults", "warnings",
-)  # fmt: skip
-_HEADS = ("data set", "class", "data", "cases", "size", "input", "train / val / test", "mean %", "from - to %")
-
-_WIDE = ("class", "size", "input")  # columns that may take two lines
+PROGRESS_SECONDS = 30
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -49,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         0 all are ready, with warnings where one is a subset; 2 the user must change something; 130 interrupted.
     """
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else cli.WIDTH)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
     options = _parser().parse_args(arguments)
     try:
         with store.locked(options.results):
@@ -69,14 +55,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="prepare.py",
         description="Verify, report, split and cache data sets, and draw a sheet of cases to look at.",
-        epilog=f"data sets: {', '.join(datasets.names())}, or folder for your own images and masks",
+        epilog=f"data sets: {', '.join(datasets.names())}, folder for your own images and masks, or one of --config",
         allow_abbrev=False,
     )
     parser.add_argument("keys", nargs="*", metavar="KEY", help="data sets (default: all that are there)")
     parser.add_argument(
         "--data",
         type=Path,
-        default=os.environ.get("RARESEG_DATA") or cli.root() / "data",
+        default=os.environ.get("RARESEG_DATA") or root() / "data",
         help="folder that holds one folder per data set (default: RARESEG_DATA, else data/)",
     )
     parser.add_argument(
@@ -85,15 +71,27 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--results",
         type=Path,
-        default=cli.root() / "results" / "prepare",
+        default=root() / "results" / "prepare",
         help="where everything goes (default: results/prepare/)",
     )
     parser.add_argument(
-        "--group-by",
-        default="none",
-        metavar="NAME",
-        help="what a split keeps on one side: none (default), image, sequence, or a fact of the cases",
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="prepare what this configuration asks for, also your own data (default: all that lie in configs/)",
     )
+    parser.add_argument(
+        "--profile",
+        default="paper",
+        choices=[name for name in config.PROFILES if name != "demo"],
+        help="of the configurations (default: paper)",
+    )
+    parser.add_argument(
+        "--group-by",
+        metavar="NAME",
+        help="what a split keeps on one side: none, image, sequence, or a fact of the cases (default: as configured)",
+    )
+    parser.add_argument("--afresh", action="store_true", help="read every file again, also those that did not change")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="threads (default: all cores)")
     parser.add_argument("--no-cache", action="store_true", help="keep no prepared cases")
     return parser
@@ -122,10 +120,12 @@ class Command:
 
     def __init__(self, options: argparse.Namespace, console: Console) -> None:
         self.options, self.console = options, console
-        known = (*datasets.names(), "folder")
-        unknown = [key for key in options.keys if key not in known]
+        files = [options.config] if options.config else sorted((root() / "configs").glob("*.yaml"), key=_tables_first)
+        self.plans = inventory.plans(files, options.profile)
+        unknown = [key for key in options.keys if key not in (*datasets.names(), *self.plans, "folder")]
         if unknown:
-            raise ConfigError(f"unknown data set `{unknown[0]}`. Known are {', '.join(known)}")
+            known = dict.fromkeys((*datasets.names(), *self.plans, "folder"))
+            raise ConfigError(f"unknown data set `{unknown[0]}`{nearest(unknown[0], known)}")
         if options.workers < 1:
             raise ConfigError(f"--workers {options.workers}: expected a whole number from 1")
         self.root = options.phantoms or Path(options.data)
@@ -152,50 +152,80 @@ class Command:
 
     def _present(self) -> list[str]:
         """Return the data sets whose folders are there, or all for phantoms."""
+        known = list(self.plans) if self.options.config else list(datasets.names())
         if self.options.phantoms:
-            return list(datasets.names())
-        found = [key for key in datasets.names() if (self.root / key).is_dir()]
+            return [key for key in known if key in datasets.names()]
+        found = [key for key in known if self._folder(key, self._planned(key)[0]).is_dir()]
         if not found:
+            around = (self.root.absolute().parent, *(self.root.iterdir() if self.root.is_dir() else ()))
+            near = [place for place in around if any((place / key).is_dir() for key in known)]
             raise ConfigError(
-                f"{self.root} holds no folder of a data set: expected one of {', '.join(datasets.names())}. "
-                "Give --data, or try --phantoms DIR"
+                f"{self.root} holds no folder of a data set: expected one of {', '.join(known)}. "
+                + (f"{near[0]} does: give it as --data" if near else "Give --data, or try --phantoms DIR")
             )
         return found
 
-    def _prepare(self, key: str) -> Prepared:
-        began = time.monotonic()
-        folder = self.root / key
-        if self.options.phantoms and key != "folder":
-            datasets.make_phantoms(key, folder)
-        dataset = datasets.open(key, folder)
-        with self._progress(f"{key}: reading", len(dataset.cases)) as step:
-            report = dataset.report(lambda _: step(), self.options.workers)
-        self.console.print(str(report), markup=False, soft_wrap=True)
-        good = [check.case for check in report.checks]
-        if not good:
-            raise datasets.DataError(f"{key}: none of {len(dataset.cases)} cases can be used. {report.faults[0]}")
-        home = self.options.results / key
-        if dataset.phantom:
-            store.write(home / "PHANTOM.txt", "Every file here was computed on phantoms.\n")
-        store.write(home / "report.txt", f"{report}\n")
-        parts = self._split(key, good, home)
-        title = f"{key}: {'phantoms, ' if dataset.phantom else ''}{len(good)} cases, {', '.join(dataset.classes[1:])}"
-        store.write(home / "cases.png", contact_sheet.draw(title, contact_sheet.chosen(good)))
-        shape = self._cache(key, good)
-        self.console.print(f"  {time.monotonic() - began:.0f} s; all files: {home}", markup=False, soft_wrap=True)
-        return Prepared(report, _rows(report, parts, shape))
+    def _planned(self, key: str) -> list[inventory.Plan]:
+        """Return the plans of a data set; one that no table uses keeps its size."""
+        return self.plans.get(key) or [inventory.Plan(DatasetSection.model_validate({}).model_dump(mode="json"), [])]
 
-    def _split(self, key: str, cases: Sequence[Any], home: Path) -> Mapping[str, Sequence[Any]] | None:
-        """Write the published split; say in a line what it mixes, or why there is none."""
-        plan = PLANS[key]
-        config = {"fractions": plan.get("fractions", [0.64, 0.16, 0.2]), "group_by": self.options.group_by}
-        kind = plan.get("kind", "official" if {"training", "test"} <= {case.part for case in cases} else "random")
+    def _folder(self, key: str, plan: inventory.Plan) -> Path:
+        """Return where the files of a data set lie."""
+        own = None if self.options.phantoms else plan.section["path"]
+        return Path(own).expanduser() if own else self.root / key
+
+    def _prepare(self, key: str) -> Prepared:
+        """Verify a data set, then split, draw and cache it as each plan says."""
+        began = time.monotonic()
+        if self.options.phantoms and key in datasets.names():
+            datasets.make_phantoms(key, self.root / key)
+        home = self.options.results / key
+        rows: list[dict[str, Any]] = []
+        report, told = None, ""
+        for plan in self._planned(key):
+            dataset = open_dataset(key, self._folder(key, plan), plan.section)
+            report = self._report(key, dataset)
+            good = [check.case for check in report.checks]
+            if told != (told := str(report)):
+                self._show(key, report, good, home)
+            parts = self._split(plan, good, home)
+            rows += inventory.rows_of(key, report, plan, parts, self._cache(key, plan, good))
+        self.console.print(f"  {time.monotonic() - began:.0f} s; all files: {home}", markup=False, soft_wrap=True)
+        return Prepared(report, rows)
+
+    def _report(self, key: str, dataset: datasets.Dataset) -> Any:
+        """Read every case, or recall what was read."""
+        with self._progress(f"{key}: reading", len(dataset.cases)) as step:
+            report = dataset.report(lambda _: step(), self.options.workers, remember=not self.options.afresh)
+        if not report.checks:
+            raise datasets.DataError(f"{key}: none of {len(dataset.cases)} cases can be used. {report.faults[0]}")
+        return report
+
+    def _show(self, key: str, report: Any, cases: Sequence[Any], home: Path) -> None:
+        """Print and write what reading showed, and draw cases."""
+        self.console.print(str(report), markup=False, soft_wrap=True)
+        whole.sweep(home)
+        if report.dataset.phantom:
+            whole.write(home / "PHANTOM.txt", "Every file here was computed on phantoms.\n")
+        whole.write(home / "report.txt", f"{report}\n")
+        what = f"{'phantoms, ' if report.dataset.phantom else ''}{len(cases)} cases"
+        title = f"{key}: {what}, {', '.join(report.dataset.classes[1:])}"
+        sheet = contact_sheet.draw(title, contact_sheet.chosen(cases), workers=self.options.workers)
+        whole.write(home / "cases.png", sheet)
+
+    def _split(self, plan: inventory.Plan, cases: Sequence[Any], home: Path) -> Mapping[str, Sequence[Any]] | None:
+        """Write a plan's split; say in a line what it mixes, or why there is none."""
+        division = dict(plan.section["split"])
+        if self.options.group_by:
+            division["group_by"] = self.options.group_by
+        if not plan.tables and {"training", "test"} <= {case.part for case in cases}:
+            division["kind"] = "official"
         try:
-            parts = datasets.split(cases, {**config, "kind": kind})
-        except datasets.DataError as error:
+            parts = datasets.split(cases, division)
+        except (datasets.DataError, ValueError) as error:
             self.console.print(f"  warning: no split was written: {error}", markup=False, soft_wrap=True)
             return None
-        datasets.write_split(home / "split.csv", parts)
+        datasets.write_split(home / f"{plan.name}.csv", parts)
         sides = Counter(group for part in parts.values() for group in {case.group for case in part})
         mixed = sum(count > 1 for count in sides.values())
         if mixed:
@@ -207,41 +237,31 @@ class Command:
             )
         return parts
 
-    def _cache(self, key: str, cases: Sequence[Any]) -> str:
+    def _cache(self, key: str, plan: inventory.Plan, cases: Sequence[Any]) -> str:
         """Prepare the cases for the networks and keep them; return the size that reaches a network."""
-        plan = PLANS[key]
         cases = [case for case in cases if all(path.is_file() for path in (case.image, *case.labels))]
         if self.options.no_cache or not cases:
             return ""
-        settings = {name: plan[name] for name in ("size", "scaling", "channels") if name in plan}
+        whole.sweep(cache_folder() / "prepared")
+        settings = {name: plan.section[name] for name in STEPS}
         with self._progress(f"{key}: caching", len(cases)) as step:
-            if "spacing" not in plan:
-                prepared = pipeline.prepare_all(
-                    cases, settings, workers=self.options.workers, progress=lambda *_: step()
-                )
-            else:  # one size per case, and one case at a time: a scan may need a gigabyte
-                prepared = []
-                for case in cases:
-                    prepared.append(pipeline.prepare(case, {**settings, "size": resampled(case, plan["spacing"])}))
-                    step()
-        return _sizes([one.shape for one in prepared])
+            prepared = pipeline.prepare_all(cases, settings, workers=self.options.workers, progress=lambda *_: step())
+        return inventory.sizes([one.shape for one in prepared])
 
     @contextmanager
     def _progress(self, text: str, total: int) -> Iterator[Callable[[], None]]:
-        """Show a bar in a terminal; yield what moves it on."""
-        with Progress(console=self.console, transient=True, disable=not self.console.is_terminal) as progress:
+        """Show a bar in a terminal, else a line every half minute; yield what moves it on, from any thread."""
+        if not self.console.is_terminal:
+            yield Lines(self.console, text, total).step
+            return
+        with Progress(console=self.console, transient=True) as progress:
             task = progress.add_task(text, total=total)
             yield lambda: progress.advance(task)
 
     def _write_tables(self, done: Mapping[str, Prepared]) -> None:
         rows = [row for one in done.values() for row in one.rows]
-        store.write_rows(self.options.results / "table.csv", COLUMNS, [[row[name] for name in COLUMNS] for row in rows])
-        lines = [_short_row(row) for row in rows if row["part"] == "all"]
-        store.write(self.options.results / "table.md", _markdown(lines, any(row["data"] == "phantom" for row in rows)))
-        table = Table(*(Column(head, no_wrap=head not in _WIDE) for head in _HEADS[:-1]), box=SIMPLE)
-        for line in lines:
-            table.add_row(*line[:-1])  # the last column is in the report above
-        self.console.print(table)
+        inventory.write(self.options.results, rows)
+        self.console.print(inventory.console(rows))
         for key, one in done.items():
             if one.report.dataset.state == "subset":
                 count, full = len(one.report.dataset.cases), one.report.dataset.full_size
@@ -251,74 +271,27 @@ class Command:
                 )
 
 
-def resampled(case: Any, spacing: Sequence[float]) -> list[int]:
-    """Return the voxels per axis that a case has at another spacing, in millimetres."""
-    return [
-        max(1, round(length * mine / wanted))
-        for length, mine, wanted in zip(case.shape, case.spacing, spacing, strict=True)
-    ]
+def _tables_first(path: Path) -> tuple[bool, str]:
+    return "table" not in path.stem, path.stem
 
 
-def _rows(report: Any, parts: Mapping[str, Sequence[Any]] | None, shape: str) -> list[dict[str, Any]]:
-    """Return a row per official part and class."""
-    official = sorted({check.case.part for check in report.checks} - {""})
-    rows = []
-    for part in ("all", *(official if len(official) > 1 else ())):
-        checks = [check for check in report.checks if part in ("all", check.case.part)]
-        for number, name in enumerate(report.dataset.classes[1:], start=1):
-            rows.append(_row(report, checks, part, number, name) | _division(parts) | {"input": shape})
-    return rows
+class Lines:
+    """Progress where there is no terminal.
 
+    Args:
+        console: Where to print.
+        text: What is done.
+        total: How many steps there are.
+    """
 
-def _division(parts: Mapping[str, Sequence[Any]] | None) -> dict[str, int | None]:
-    return {name: None if parts is None else len(parts[name]) for name in ("train", "validation", "test")}
+    def __init__(self, console: Console, text: str, total: int) -> None:
+        self._console, self._text, self._total = console, text, total
+        self._done, self._printed, self._lock = 0, time.monotonic(), threading.Lock()
 
-
-def _row(report: Any, checks: Sequence[Any], part: str, number: int, name: str) -> dict[str, Any]:
-    """Return what the table says of one class; percentages of the pixels, mean over cases."""
-    dataset = report.dataset
-    shares = np.array([check.share(number) for check in checks])
-    pixels = [int(check.counts.sum()) for check in checks]
-    inside = [check.inside for check in checks if check.inside is not None]
-    objects = [check.case.info["objects"] for check in checks if "objects" in check.case.info]
-    return {
-        "dataset": dataset.key,
-        "part": part,
-        "class": name,
-        "data": dataset.state,
-        "cases": len(checks),
-        "cases_in_paper": dataset.full_size or None,
-        "left_out": len(dataset.left_out),
-        "groups": len({check.case.group for check in checks}),
-        "size": _sizes([check.shape[:-1] for check in checks]),
-        "mean_percent": round(100 * float(shares.mean()), 4),
-        "pooled_percent": round(100 * float(np.average(shares, weights=pixels)), 4),
-        "least_percent": round(100 * float(shares.min()), 4),
-        "most_percent": round(100 * float(shares.max()), 4),
-        "inside_fov_percent": round(100 * float(np.mean(inside)), 4) if inside else None,
-        "objects": sum(objects) if objects else None,
-        "faults": len(report.faults),
-        "warnings": len(report.warnings),
-    }
-
-
-def _sizes(shapes: Sequence[tuple[int, ...]]) -> str:
-    """Return the size that all share, or the mean of several: ``288 x 384``, ``mean 570 x 760``."""
-    mean = " x ".join(f"{length:.0f}" for length in np.mean(shapes, axis=0))
-    return mean if len({*shapes}) == 1 else f"mean {mean}"
-
-
-def _short_row(row: Mapping[str, Any]) -> list[str]:
-    """Return a line of the console's and Markdown's table, by `_HEADS`."""
-    cases = f"{row['cases']} of {row['cases_in_paper']}" if row["cases_in_paper"] else f"{row['cases']}"
-    parts = "" if row["train"] is None else f"{row['train']} / {row['validation']} / {row['test']}"
-    return [
-        row["dataset"], row["class"], row["data"], cases, row["size"], row["input"], parts,
-        f"{row['mean_percent']:.4f}", f"{row['least_percent']:.2f} - {row['most_percent']:.2f}",
-    ]  # fmt: skip
-
-
-def _markdown(lines: Sequence[Sequence[str]], phantom: bool) -> str:
-    head = ["Some of these data are phantoms, drawn by a program.", ""] if phantom else []
-    table = [_HEADS, ["---"] * len(_HEADS), *lines]
-    return "\n".join([*head, *(f"| {' | '.join(line)} |" for line in table)]) + "\n"
+    def step(self) -> None:
+        """Count a step."""
+        with self._lock:
+            self._done += 1
+            if time.monotonic() - self._printed > PROGRESS_SECONDS:
+                self._printed = time.monotonic()
+                self._console.print(f"  {self._text} {self._done} of {self._total}", markup=False)

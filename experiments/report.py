@@ -1,27 +1,56 @@
-"""Stored runs -> the tables and figures of one published table, beside what the paper printed."""
+"""Stored runs -> the tables, figures and report of one published table, beside what the paper printed.
 
+``stored.py`` reads what runs left behind, ``pictures.py`` draws it, ``tables.py`` and ``page.py`` print it.
+"""
+
+import itertools
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 from rich.console import Console
 
 from rareseg import evaluation
-from rareseg.experiments import figures, grid, layout, store, tables
+from rareseg.datasets.whole import write
+from rareseg.experiments import grid, layout, page, stored, tables
 from rareseg.experiments.cases import Cases
+from rareseg.experiments.choices import choices
 from rareseg.experiments.config import Config
+from rareseg.experiments.pictures import Pictures
 from rareseg.experiments.store import Due
+from rareseg.experiments.stored import FOREGROUND, Frames
 
 BASELINE_CASES = 200
 """Of more test cases, such as 40,000 patches, every n-th is thresholded: a yardstick, not a result."""
-QUARTILES = (0.25, 0.5, 0.75)
-FOREGROUND = "foreground"
+WORST = 5
+SELECTION = {"validation": "the point with the best validation DSC", "best_test": "the point with the best test DSC"}
+
+
+class Tables(NamedTuple):
+    """The frames behind the CSV files of a table, and what is said about them.
+
+    Attributes:
+        long: ``table_long.csv``.
+        pairs: ``pairs.csv``.
+        sweep: ``sweep.csv``.
+        values: Per-case values of all cells, see ``evaluation.case_values``.
+        judged: Winner and order of each block.
+        verdict: Verdict of the table, and the numbers behind it.
+        claims: The papers' claims that this table bears on.
+    """
+
+    long: pd.DataFrame
+    pairs: pd.DataFrame
+    sweep: pd.DataFrame
+    values: pd.DataFrame
+    judged: pd.DataFrame
+    verdict: Any
+    claims: pd.DataFrame
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +64,10 @@ class Report:
         due: The runs of those points whose data is there.
         opened: Data set -> its cases.
         results: The results folder.
+        source: The YAML file; its comments say what was chosen.
+        profile: The profile that was asked for.
+        settings: What ``--set`` changed.
+        case: The case shown in figures; empty for the one that a rule chooses.
     """
 
     config: Config
@@ -43,6 +76,10 @@ class Report:
     due: Sequence[Due]
     opened: dict[str, Cases]
     results: Path
+    source: Path | None = None
+    profile: str = "paper"
+    settings: Sequence[str] = ()
+    case: str = ""
 
     @property
     def folder(self) -> Path:
@@ -51,36 +88,51 @@ class Report:
 
     def write(self, console: Console) -> None:
         """Write all files, and print the table."""
-        long, pairs = self._tables()
-        baselines, heading = self._baselines(), self._heading(long, pairs)
+        made = self.tables()
+        baselines, heading = self._baselines(), self._heading(made)
         files = {
-            "table_long.csv": evaluation.to_csv(long),
-            "table_wide.csv": evaluation.to_csv(tables.wide(long)),
-            "pairs.csv": evaluation.to_csv(pairs),
+            "table_long.csv": evaluation.to_csv(made.long),
+            "table_wide.csv": evaluation.to_csv(tables.wide(made.long)),
+            "pairs.csv": evaluation.to_csv(made.pairs),
+            "sweep.csv": evaluation.to_csv(made.sweep),
             "baselines.csv": evaluation.to_csv(baselines),
-            "table.md": tables.markdown(long, heading, baselines),
-            "table.tex": tables.latex(long, heading, baselines),
+            "table.md": tables.markdown(made.long, heading, baselines),
+            "table.tex": tables.latex(made.long, heading, baselines),
         }
-        for name, text in files.items():
-            store.write(self.folder / name, text)
-        self._draw(long)
-        console.print(tables.console(long, heading, baselines))
+        for file, text in files.items():
+            write(self.folder / file, text)
+        drawn = self.pictures(made)
+        drawn.draw()
+        write(self.folder / "report.html", page.render(self._page(made, heading, baselines, drawn)))
+        console.print(tables.console(made.long, heading, baselines))
+
+    def pictures(self, made: Tables) -> Pictures:
+        """Return the figures."""
+        frames = {"long": made.long, "sweep": made.sweep, "values": made.values}
+        return Pictures(self.config, self.due, self.opened, self.folder / "figures", self.case, **frames)
 
     # Tables
 
-    def _tables(self) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Return ``table_long`` and ``pairs``."""
-        metrics = {key: self._evaluation(key)["metrics"] for key in self.config.grid.dataset}
-        cells = evaluation.expected_cells(self._points(), metrics, {key: [FOREGROUND] for key in metrics})
-        columns = ["dataset", "network", "loss", "arguments", "seed", "run", "state"]
-        runs = pd.DataFrame([self._run_row(one) for one in self.due], columns=columns)
-        results = pd.concat(
-            [_results(one) for one in self.due if one.finished()] or [pd.DataFrame(columns=["run", "case"])]
-        )
-        settings = self._settings()
-        long = evaluation.table_long(cells, runs, results, self._published(), settings)
-        values = evaluation.case_values(cells, runs, results, settings)
-        return long, evaluation.pairs(values, rows=settings.rows, blocks=settings.blocks)
+    def tables(self) -> Tables:
+        """Return all frames."""
+        settings, frames = self._settings(), stored.frames(self.due, self.opened, self._aggregation())
+        cells = self._cells(self._points())
+        sweep = evaluation.sweep(cells, frames.runs, frames.test, settings)
+        cells = self._cells(self._chosen(cells, frames, settings))
+        long = evaluation.table_long(cells, frames.runs, frames.test, self._published(self.config.table), settings)
+        values = evaluation.case_values(cells, frames.runs, frames.test, settings)
+        pairs = evaluation.pairs(values, rows=settings.rows, blocks=settings.blocks)
+        judged = evaluation.block_verdicts(long, pairs, rows=settings.rows, blocks=settings.blocks)
+        verdict = evaluation.table_verdict(long, judged)
+        return Tables(long, pairs, sweep, values, judged, verdict, self._claims(long, pairs, sweep))
+
+    def _cells(self, points: pd.DataFrame) -> pd.DataFrame:
+        datasets = list(dict.fromkeys(points["dataset"]))
+        metrics = {key: self._evaluation(key)["metrics"] for key in datasets}
+        classes = {
+            key: stored.shown_classes(key, self.opened, self._evaluation(key), mean=self._own) for key in datasets
+        }
+        return evaluation.expected_cells(points, metrics, classes)
 
     def _points(self) -> pd.DataFrame:
         """Return the points of the table, seeds apart, with what kind of data and protocol they have."""
@@ -90,26 +142,56 @@ class Report:
             rows.append([*cell, kind, self.protocol])
         return pd.DataFrame(rows, columns=["dataset", "network", "loss", "arguments", "data", "protocol"])
 
-    def _run_row(self, one: Due) -> list[Any]:
-        state = "finished" if one.finished() else "failed" if one.run.state() in ("failed", "diverged") else "not_run"
-        return [*one.point.cell, one.point.seed, one.run.id, state]
+    def _chosen(self, cells: pd.DataFrame, frames: Frames, settings: Any) -> pd.DataFrame:
+        """Return the points that are rows of the table: all, or of each sweep the one that `gamma_selection` picks."""
+        points, how = self._points(), self.config.report.gamma_selection
+        if how is None:
+            return points
+        found = frames.test if how == "best_test" else frames.validation
+        one = cells.drop_duplicates(["dataset", "network", "loss", "arguments"]).assign(metric="dsc")
+        known = frames.runs.assign(state=frames.runs["state"].where(frames.runs["run"].isin(found["run"]), "not_run"))
+        values = evaluation.case_values(one, known, found, settings)
+        return evaluation.choose(points, values, how if isinstance(how, float) else None)
 
-    def _published(self) -> pd.DataFrame:
-        """Return the published table: the clone's file, which a user may have completed, or the packaged one."""
-        path = resources.files("rareseg.published").joinpath(f"{self.config.table}.csv")
+    def _claims(self, long: pd.DataFrame, pairs: pd.DataFrame, sweep: pd.DataFrame) -> pd.DataFrame:
+        """Judge the claims that this table bears on, with the other tables that lie in the results folder."""
+        claims = [claim for claim in evaluation.CLAIMS if self.config.table in claim.tables]
+        needed = list(dict.fromkeys(table for claim in claims for table in claim.tables))
+        others = [stored.read_tables(self.results / table) for table in needed if table != self.config.table]
+        together = zip((long, pairs, sweep), *others, strict=True)
+        frames = [pd.concat([part for part in parts if len(part)] or [parts[0]]) for parts in together]
+        seen = evaluation.Evidence(*frames, stored.histories(self.due), layout.name)
+        printed = evaluation.printed({table: self._published(table) for table in needed}, layout.name)
+        return evaluation.judge(claims, seen, printed)
+
+    def _published(self, table: str) -> pd.DataFrame:
+        """Return a published table: the clone's file, which a user may have completed, or the packaged one."""
+        path = resources.files("rareseg.published").joinpath(f"{table}.csv")
+        if not path.is_file():  # a comparison of one's own
+            path = resources.files("rareseg.published").joinpath("table3.csv")
+            return evaluation.from_csv(path.read_text(encoding="utf-8")).iloc[:0]
         return evaluation.from_csv(path.read_text(encoding="utf-8"))
+
+    @property
+    def _own(self) -> bool:
+        """Whether this is a comparison of one's own, beside which nothing was published."""
+        return not len(self._published(self.config.table))
 
     def _settings(self) -> Any:
         section, compare = self.config.evaluation, self.config.compare
+        aggregation = self._aggregation()
         return evaluation.TableSettings(
             name=self.config.table,
             reference=self.config.report.reference,
-            aggregation=section.aggregation,
+            aggregation="case" if aggregation == "keras_batch" else aggregation,  # batches enter as cases
             empty=section.empty,
             rows=tuple(compare.rows),
             blocks=tuple(compare.blocks),
             margin=self.config.report.margin,
         )
+
+    def _aggregation(self) -> Any:
+        return self.config.evaluation.aggregation
 
     def _evaluation(self, dataset: str) -> dict[str, Any]:
         """Return the section `evaluation` as it holds for a data set."""
@@ -117,150 +199,167 @@ class Report:
 
     # What stands around the table
 
-    def _heading(self, long: pd.DataFrame, pairs: pd.DataFrame) -> dict[str, Any]:
+    def _heading(self, made: Tables) -> dict[str, Any]:
         """Return title, verdict, choices and the machines that the numbers come from."""
         records = [one.run.record() for one in self.due if one.finished()]
         machines = [record["machine"] for record in records]
-        judged = evaluation.block_verdicts(
-            long, pairs, rows=self.config.compare.rows, blocks=self.config.compare.blocks
-        )
-        verdict = evaluation.table_verdict(long, judged)
+        selection: Any = self.config.report.gamma_selection
         return {
-            "title": f"{self.config.title}: ours beside the published values",
+            "title": self.config.title + ("" if self._own else ": ours beside the published values"),
+            "profile": self.profile,
             "reference loss": layout.name(self.config.report.reference),
-            "verdict": f"Verdict: {verdict.verdict}. {verdict.comparable} of {verdict.cells} cells comparable, "
-            f"{verdict.agreeing} agree; winner same or tied in {verdict.won} of {verdict.decided} decided blocks.",
+            "verdict": "" if self._own else f"Verdict: {made.verdict.verdict}. {_counts(made.verdict)}",
+            "row of a sweep": SELECTION.get(selection, f"the point with {selection}") if selection else "",
             "hardware": _joined(f"{one['processor']}, {', '.join(one['devices']) or 'no GPU'}" for one in machines),
             "threads": _joined(one["threads"] for one in machines),
             "backend": _joined(f"{one['backend']} {one['versions'].get(one['backend'], '')}" for one in machines),
             "trained": _first_to_last(record["started"][:10] for record in records),
             "hours": f"{sum(record.get('hours', 0) for record in records):.2f}",
-            "date": date.today().isoformat(),
-            "notes": list(self._notes()),
+            "notes": [*self._leaks(), *self._failed()],
         }
 
-    def _notes(self) -> Iterator[str]:
-        """Yield what a reader must know: leaks of the split, failed runs."""
+    def _leaks(self) -> Iterator[str]:
+        """Yield what a reader must know of data, split and selection."""
+        if self.config.report.gamma_selection == "best_test":
+            yield "Of each sweep the row is the point with the best test DSC: an upper bound, and no fair comparison."
         for key, cases in self.opened.items():
-            pipeline = next(point.settings["pipeline"] for point in self.points if point.dataset == key)
+            settings = next(point.settings for point in self.points if point.dataset == key)
+            pipeline = settings["pipeline"]
             patches = pipeline["patches"] or {}
             if pipeline["analysis"] == "patches" and patches["split_by"] == "patch":
                 yield f"{key}: patches of one image fall on both sides of the split (as the paper says): a leak."
-            if cases.kind != "real":
+            elif shared := stored.groups_on_both_sides(cases, settings):
+                yield (
+                    f"{key}: {shared[0]} of {shared[1]} groups (frames of one sequence, images of one patient) have "
+                    "cases in training and in test: a leak. `group_by` keeps them together."
+                )
+            if cases.kind != "real" and any(one.finished() for one in self.due if one.point.dataset == key):
                 yield f"{key}: {cases.kind} data; these numbers say nothing about the paper."
+
+    def _failed(self) -> Iterator[str]:
         for one in self.due:
             record = one.run.record()
             if not one.finished() and record.get("reason"):
                 yield f"{one.run.id}: {record['state']}, {record['reason']}"
 
     def _baselines(self) -> pd.DataFrame:
-        """Return what needs no training, on the test cases of each data set."""
+        """Return what needs no training, on the test cases of each data set of images with two classes."""
         rows = []
         for key, cases in self.opened.items():
             settings = next(point.settings for point in self.points if point.dataset == key)
-            test = cases.parts(settings)["test"]
-            test = test[:: -(-len(test) // BASELINE_CASES)]
-            truths = [np.asarray(case.read_label()) for case in test]
-            masks = [case.read_mask() for case in test] if settings["evaluation"]["mask"] == "fov" else None
-            images = [np.asarray(case.read_image()) for case in test]
-            best = evaluation.best_threshold(images, truths, masks, self.config.report.metric)
-            found = {
-                "all background": [np.zeros_like(truth) for truth in truths],
-                "best threshold": [best.apply(image) for image in images],
-            }
-            for baseline, maps in found.items():
-                counted = [
-                    evaluation.counts(*pair, 2, mask=mask)[1]
-                    for *pair, mask in zip(truths, maps, masks or [None] * len(maps), strict=True)
-                ]
-                values = evaluation.metrics(
-                    np.stack(counted), settings["evaluation"]["metrics"], settings["evaluation"]["empty"]
-                )
-                rows += [
-                    [baseline, key, name, FOREGROUND, float(evaluation.mean_of_defined(value)), cases.kind]
-                    for name, value in values.items()
-                ]
+            if len(cases.classes) == 2 and len(cases.prepared[0].shape) == 2:
+                rows += _baseline_rows(key, cases, settings, self.config.report.metric)
         return pd.DataFrame(rows, columns=["baseline", "dataset", "metric", "class", "ours", "data"])
 
-    # Figures
+    # The page
 
-    def _draw(self, long: pd.DataFrame) -> None:
-        """Draw all figures, unless they were drawn from the same runs before."""
-        made_from = grid.digest([[one.run.id, one.evaluation.name, one.finished()] for one in self.due])
-        stamp = self.folder / "figures" / ".made-from"
-        if stamp.is_file() and stamp.read_text(encoding="utf-8") == made_from:
-            return
-        stamp.parent.mkdir(parents=True, exist_ok=True)
-        figures.cells(long, f"{self.config.title}: published and ours", stamp.parent / "cells")
-        for dataset, network in dict.fromkeys((one.point.dataset, one.point.network) for one in self.due):
-            block = {
-                one.point.loss: one for one in self.due if (one.point.dataset, one.point.network) == (dataset, network)
-            }
-            if any(one.finished() for one in block.values()):
-                self._draw_block(dataset, network, block, stamp.parent)
-        store.write(stamp, made_from)
+    def _page(self, made: Tables, heading: dict[str, Any], baselines: pd.DataFrame, drawn: Pictures) -> dict[str, Any]:
+        """Return what ``page.html.jinja`` names."""
+        data, decimals = layout.data_of(made.long), layout.decimals_of(made.long)
+        arranged = layout.with_baselines(layout.grid(made.long), baselines if len(baselines) else None)
+        source = self.source.read_text(encoding="utf-8") if self.source else ""
+        return {
+            "title": layout.titled(heading["title"], data),
+            "data": data,
+            "verdict": "" if self._own else f"Verdict: {made.verdict.verdict}",
+            "counted": tables.counted(made.long)
+            if self._own
+            else f"{_counts(made.verdict)} {tables.counted(made.long)}",
+            "claims": made.claims.to_dict("records"),
+            "table": page.table_of(arranged, decimals),
+            "legend": tables.legend(made.long),
+            "overview": drawn.overview,
+            "conclusions": self._conclusions(made),
+            "blocks": [_block_row(row) for row in made.judged.to_dict("records")],
+            "comparison": drawn.comparison,
+            "facts": tables.facts(made.long, heading),
+            "leaks": list(self._leaks()),
+            "choices": choices(source),
+            "failed": list(self._failed()),
+            "sections": [{**section, "worst": self._worst(section)} for section in drawn.sections],
+            "runs": [_run_row(one) for one in self.due],
+            "again": list(self._again()),
+            "configuration": source,
+        }
 
-    def _draw_block(self, dataset: str, network: str, block: dict[str, Due], folder: Path) -> None:
-        """Draw learning curves, ROC curves and examples of one data set and network."""
-        title = f"{layout.name(dataset)}, {layout.name(network)}"
-        cases = self.opened[dataset]
-        finished = {loss: one if one.finished() else None for loss, one in block.items()}
-        histories = {loss: one and pd.read_csv(one.run.folder / "history.csv") for loss, one in finished.items()}
-        figures.learning_curves(histories, title, folder / f"curves-{dataset}-{network}", data=cases.kind)
-        if self._evaluation(dataset)["auc"]:
-            curves = {loss: one and _curve(one) for loss, one in finished.items()}
-            figures.roc(curves, title, folder / f"roc-{dataset}-{network}", data=cases.kind)
-        if rows := _examples(cases, finished, self._evaluation(dataset)):
-            figures.examples(
-                rows,
-                title,
-                folder / f"examples-{dataset}-{network}",
-                data=cases.kind,
-                metric=_shown(self.config.report.metric),
-            )
+    def _conclusions(self, made: Tables) -> list[str]:
+        metric, compare = self.config.report.metric, self.config.compare
+        names = {"rows": compare.rows, "blocks": compare.blocks}
+        within = evaluation.within_blocks(made.long, made.pairs, metric, layout.name, **names)
+        return [*within, evaluation.across_blocks(made.long, metric, **names)[2]] if within else []
 
+    def _worst(self, section: dict[str, Any]) -> list[dict[str, Any]]:
+        """Return the cases with the lowest mean over losses, with links to what was predicted."""
+        means = section["values"].mean(axis=1).dropna().sort_values(kind="stable")[:WORST]
+        runs = [(layout.name(row), one) for row, one in section["runs"].items() if one is not None]
+        rows = []
+        for case, value in means.items():
+            maps = [(label, stored.label_map(one, str(case))) for label, one in runs]
+            links = [(label, f"../{path.relative_to(self.results)}") for label, path in maps if path is not None]
+            rows.append({"id": str(case), "value": f"{value:.3f}", "links": links})
+        return rows
 
-def _results(one: Due) -> pd.DataFrame:
-    """Return the counts of one run, per case and class."""
-    frame = pd.read_csv(one.evaluation / "cases.csv", dtype={"case": str, "group": str})
-    return frame.drop(columns="part").assign(run=one.run.id, **{"class": FOREGROUND})
-
-
-def _curve(one: Due) -> tuple[np.ndarray, np.ndarray, float]:
-    """Return the ROC curve of all test pixels of a run, pooled."""
-    with np.load(one.evaluation / "scores.npz", allow_pickle=False) as stored:
-        histogram = stored["histogram"]
-    return *evaluation.roc_points(histogram), evaluation.pooled_auc(histogram)
-
-
-def _examples(cases: Cases, finished: dict[str, Due | None], settings: dict[str, Any]) -> list[dict[str, Any]]:
-    """Choose the cases at the quartiles of the mean DSC over losses, and read what is to be shown of them."""
-    runs = {loss: one for loss, one in finished.items() if one is not None}
-    counted = pd.concat([_results(one) for one in runs.values()])
-    dsc = (2 * counted["TP"] / (2 * counted["TP"] + counted["FP"] + counted["FN"])).groupby(counted["case"]).mean()
-    order = dsc.sort_values(kind="stable").index
-    chosen = [order[round(share * (len(order) - 1))] for share in QUARTILES]
-    prepared = {case.id: case for case in cases.prepared}
-    if not all(case in prepared for case in chosen):
-        return []  # patches keep no label maps
-    return [_example(prepared[case], cases, finished, settings) for case in dict.fromkeys(chosen)]
+    def _again(self) -> Iterator[str]:
+        """Yield the commands that make this again."""
+        changes = [text for change in self.settings for text in ("--set", change)]
+        call = shlex.join(
+            ["uv", "run", f"scripts/reproduce_{self.config.table}.py", "--profile", self.profile, *changes]
+        )
+        yield call
+        yield f"{call} --report-only    # tables and report alone, from what is stored"
 
 
-def _example(case: Any, cases: Cases, finished: dict[str, Due | None], settings: dict[str, Any]) -> dict[str, Any]:
-    source = cases.originals[case.id] if settings["grid"] == "original" else case
-    image = np.asarray(source.read_image())
-    if image.dtype != np.uint8:  # scaled for the network
-        image = (image - image.min()) / max(float(np.ptp(image)), 1e-6)
-    predictions = {
-        loss: one and np.asarray(Image.open(one.evaluation / "predictions" / f"{case.id}.png"))
-        for loss, one in finished.items()
+def _baseline_rows(key: str, cases: Cases, settings: Any, metric: str) -> list[list[Any]]:
+    """Return one row per baseline and metric."""
+    test = cases.parts(settings)["test"]
+    test = test[:: -(-len(test) // BASELINE_CASES)]
+    truths = [np.asarray(case.read_label()) for case in test]
+    masks = [case.read_mask() for case in test] if settings["evaluation"]["mask"] == "fov" else None
+    images = [np.asarray(case.read_image()) for case in test]
+    best = evaluation.best_threshold(images, truths, masks, metric)
+    found = {
+        "all background": [np.zeros_like(truth) for truth in truths],
+        "best threshold": [best.apply(image) for image in images],
     }
-    found = {"id": case.id, "image": image, "truth": np.asarray(source.read_label()), "predictions": predictions}
-    return found | ({"mask": source.read_mask()} if settings["mask"] == "fov" else {})
+    rows = []
+    for (baseline, maps), section in itertools.product(found.items(), [settings["evaluation"]]):
+        counted = [
+            evaluation.counts(*pair, 2, mask=mask)[1]
+            for *pair, mask in zip(truths, maps, masks or [None] * len(maps), strict=True)
+        ]
+        known = [name for name in section["metrics"] if name not in ("auc", *evaluation.DISTANCES)]
+        values = evaluation.metrics(np.stack(counted), known, section["empty"])
+        for name, value in values.items():
+            mean = float(evaluation.mean_of_defined(value))
+            rows.append([baseline, key, name, FOREGROUND, mean, cases.kind])
+    return rows
 
 
-def _shown(metric: str) -> str:
-    return metric if metric in ("dsc", "jaccard") else "dsc"
+def _counts(verdict: Any) -> str:
+    without = verdict.cells - verdict.references
+    return (
+        f"{verdict.comparable} of {verdict.cells} cells comparable, {verdict.agreeing} agree; "
+        + (f"{without} have no published value; " if without else "")
+        + f"winner same or tied in {verdict.won} of {verdict.decided} decided blocks."
+    )
+
+
+def _block_row(row: dict[Any, Any]) -> dict[str, str]:
+    shown = {key: "; ".join(map(layout.name, row[key].split(";"))) for key in ("best", "published_best")}
+    tau = "" if pd.isna(row["tau"]) else f"{row['tau']:.2f} (one-sided p {row['p_agrees']:.2g})"
+    block = row["block"].removesuffix(f"/{FOREGROUND}")
+    return {"name": layout.name(block), "winner": row["winner"], "order": row["order"], "tau": tau, **shown}
+
+
+def _run_row(one: Due) -> dict[str, str]:
+    record = one.run.record()
+    hours, memory = record.get("hours"), record.get("peak_memory_mib")
+    return {
+        "id": one.run.id,
+        "state": record.get("state", "not run"),
+        "hours": "" if hours is None else f"{hours:.2f}",
+        "memory": "" if memory is None else f"{memory:,.0f}",
+    }
 
 
 def _first_to_last(dates: Iterable[str]) -> str:

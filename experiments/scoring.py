@@ -10,57 +10,167 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from rareseg import evaluation, pipeline
+from rareseg.datasets.whole import write
 from rareseg.experiments import store
 from rareseg.experiments.cases import Cases
 
 COLUMNS = ("part", "case", "group", "class", "TP", "FP", "FN", "TN", "auc")
+DISTANCES = ("hd95", "assd")
+HEC = "hec"
+"""All foreground classes as one: the hierarchical evaluation class of KiTS, kidney plus tumour."""
 
 
 def score(
     forward: Callable[[np.ndarray], np.ndarray],
     data: Cases,
-    cases: Sequence[Any],
+    parts: Mapping[str, Sequence[Any]],
     settings: Mapping[str, Any],
     drawing: pipeline.Settings,
     folder: Path,
 ) -> None:
-    """Predict the test cases and write ``predictions/``, ``scores.npz`` and, last, ``cases.csv``.
+    """Predict cases and write ``predictions/`` (of the test part), ``scores.npz``, ``batches.csv``, last ``cases.csv``.
 
     Args:
         forward: Images (B, *space, channels) -> logits (B, *space, classes).
         data: The data set that the cases come from.
-        cases: Prepared cases or patches.
-        settings: Values of the section `evaluation`.
+        parts: Prepared cases or patches of each part.
+        settings: Values of the section `evaluation`; ``parts`` says which parts are predicted.
         drawing: Settings of the pipeline.
         folder: Where the files go.
     """
-    rows, histogram = [], 0
-    maps = pipeline.predict_many(forward, cases, drawing, grid=settings["grid"], output="probabilities")
-    for (case, truth, mask), probabilities in zip(_truths(data, cases, settings), maps, strict=True):
-        predicted = probabilities.argmax(axis=-1).astype(np.uint8)
-        counted = evaluation.counts(truth, predicted, probabilities.shape[-1], mask=mask)
-        area = None
-        if settings["auc"]:
-            area = evaluation.auc(probabilities[..., 1], truth, mask=mask)
-            histogram = histogram + evaluation.score_histogram(probabilities[..., 1], truth, mask=mask)
-        rows += [
-            ["test", case.id, case.group, label, *map(int, counted[label]), _number(area)]
-            for label in range(1, len(counted))
-        ]
-        if isinstance(case, pipeline.Prepared):  # patches are too many to keep, and drawn again in no time
-            store.write(folder / "predictions" / f"{case.id}.png", _png(predicted, data.kind))
-    if settings["auc"]:
-        store.write(folder / "scores.npz", _npz(histogram=np.asarray(histogram)))
-    store.write_rows(folder / "cases.csv", COLUMNS, rows)
+    rows: list[list[Any]] = []
+    areas = Areas(len(data.classes)) if settings["auc"] else None
+    batches = Batchwise(drawing.batch_size, len(data.classes)) if settings["aggregation"] == "keras_batch" else None
+    output = "probabilities" if areas or batches else "label"
+    for part in settings["parts"]:
+        maps = pipeline.predict_many(forward, parts[part], drawing, grid=settings["grid"], output=output)
+        for (case, truth, mask, spacing), answer in zip(_truths(data, parts[part], settings), maps, strict=True):
+            predicted = answer if output == "label" else answer.argmax(axis=-1).astype(np.uint8)
+            found = areas.add(answer, truth, mask, part) if areas else {}
+            if batches and part == "test":
+                batches.add(answer, truth)
+            for label, row in _counted(truth, predicted, len(data.classes), mask, settings["hec"]).items():
+                far = _distances(truth, predicted, label, spacing) if settings["distances"] else []
+                rows.append([part, case.id, case.group, label, *row, found.get(label), *far])
+            if part == "test" and isinstance(case, pipeline.Prepared):  # patches are too many, and drawn again quickly
+                _keep(folder / "predictions", case.id, predicted, data, settings["grid"])
+    if areas:
+        write(folder / "scores.npz", _npz(**areas.histograms))
+    if batches:
+        store.write_rows(folder / "batches.csv", batches.columns, batches.rows())
+    store.write_rows(folder / "cases.csv", COLUMNS + (DISTANCES if settings["distances"] else ()), rows)
+
+
+def _distances(truth: np.ndarray, predicted: np.ndarray, label: int | str, spacing: Any) -> list[float | None]:
+    """Return the distances of the surfaces of a class, None where truth or prediction has none."""
+    maps = [grid > 0 if label == HEC else grid == label for grid in (truth, predicted)]
+    found = evaluation.surface_distances(*maps, spacing=spacing)
+    return [_number(found[name]) for name in DISTANCES]
+
+
+class Batchwise:
+    """Metrics of batches of test cases, as the related code of ALL computes them.
+
+    Args:
+        size: Cases per batch.
+        classes: Number of classes.
+    """
+
+    METRICS = ("dsc", "jaccard", "recall", "precision", "specificity")
+    columns = ("case", "group", "class", *METRICS)
+
+    def __init__(self, size: int, classes: int) -> None:
+        self._size, self._labels = size, range(1, classes)
+        self._waiting: list[tuple[np.ndarray, np.ndarray]] = []
+        self._rows: list[list[Any]] = []
+        self._number = 0
+
+    def add(self, probabilities: np.ndarray, truth: np.ndarray) -> None:
+        """Take a case: probabilities (*space, K) and classes (*space)."""
+        self._waiting.append((probabilities, truth))
+        if len(self._waiting) == self._size:
+            self._close()
+
+    def rows(self) -> list[list[Any]]:
+        """Return the rows of all batches; the last one may be smaller."""
+        if self._waiting:
+            self._close()
+        return self._rows
+
+    def _close(self) -> None:
+        probabilities, truth = (np.stack(arrays) for arrays in zip(*self._waiting, strict=True))
+        for label in self._labels:
+            found = evaluation.batch_metrics(probabilities[..., label], truth == label)
+            self._rows.append([self._number, "", label, *(found[name] for name in self.METRICS)])
+        self._waiting, self._number = [], self._number + 1
+
+
+def _counted(
+    truth: np.ndarray, predicted: np.ndarray, classes: int, mask: np.ndarray | None, hec: bool
+) -> dict[Any, list[int]]:
+    """Return TP, FP, FN, TN of each foreground class."""
+    counted = evaluation.counts(truth, predicted, classes, mask=mask)
+    found: dict[Any, list[int]] = {label: list(map(int, counted[label])) for label in range(1, classes)}
+    if hec:
+        found[HEC] = list(
+            map(int, evaluation.counts((truth > 0).astype(np.uint8), (predicted > 0).astype(np.uint8), 2, mask=mask)[1])
+        )
+    return found
+
+
+class Areas:
+    """Areas under the ROC curve of each case, and histograms of the scores of all test cases.
+
+    Args:
+        classes: Number of classes, K.
+    """
+
+    def __init__(self, classes: int) -> None:
+        self._labels = range(1, classes)
+        self._histograms: dict[int, Any] = dict.fromkeys(self._labels, 0)
+
+    def add(self, probabilities: np.ndarray, truth: np.ndarray, mask: np.ndarray | None, part: str) -> dict[int, Any]:
+        """Take the probabilities (*space, K) of a case; return the area of each class, None where it is not defined."""
+        found = {}
+        for label in self._labels:
+            scores, right = probabilities[..., label], truth == label
+            found[label] = _number(evaluation.auc(scores, right, mask=mask))
+            if part == "test":
+                self._histograms[label] = self._histograms[label] + evaluation.score_histogram(scores, right, mask=mask)
+        return found
+
+    @property
+    def histograms(self) -> dict[str, np.ndarray]:
+        """``histogram`` of a single foreground class; of several, ``histogram_1``, ``histogram_2``, ..."""
+        single = len(self._labels) == 1
+        return {
+            "histogram" if single else f"histogram_{label}": np.asarray(value)
+            for label, value in self._histograms.items()
+        }
+
+
+def _keep(folder: Path, case: str, predicted: np.ndarray, data: Cases, grid: str) -> None:
+    """Write a label map: on the grid of the case's files as they are, 2D as PNG and 3D as NIfTI; else as PNG."""
+    text = f"label map predicted on {data.kind} data; grey levels are class numbers"
+    if grid == "original":
+        suffix = ".png" if predicted.ndim == 2 else ".nii.gz"
+        pipeline.write_prediction(data.originals[case], predicted, folder / f"{case}{suffix}", text)
+    else:
+        write(folder / f"{case}.png", _png(predicted, text))
 
 
 def _truths(
     data: Cases, cases: Sequence[Any], settings: Mapping[str, Any]
-) -> Iterator[tuple[Any, np.ndarray, np.ndarray | None]]:
-    """Yield each case with its label and, if asked for, its mask, on the grid of the evaluation."""
+) -> Iterator[tuple[Any, np.ndarray, np.ndarray | None, Any]]:
+    """Yield each case with its label, its mask if asked for, and its spacing, on the grid of the evaluation."""
     for case in cases:
         source = data.originals.get(case.id, case) if settings["grid"] == "original" else case
-        yield case, np.asarray(source.read_label()), source.read_mask() if settings["mask"] == "fov" else None
+        yield (
+            case,
+            np.asarray(source.read_label()),
+            source.read_mask() if settings["mask"] == "fov" else None,
+            source.spacing,
+        )
 
 
 def _number(value: float | None) -> float | None:
@@ -68,10 +178,10 @@ def _number(value: float | None) -> float | None:
     return None if value is None or np.isnan(value) else float(value)
 
 
-def _png(classes: np.ndarray, kind: str) -> bytes:
+def _png(classes: np.ndarray, comment: str) -> bytes:
     """Return a label map as PNG: grey levels are class numbers."""
     text, stream = PngInfo(), io.BytesIO()
-    text.add_text("Comment", f"label map predicted on {kind} data; grey levels are class numbers")
+    text.add_text("Comment", comment)
     Image.fromarray(classes).save(stream, "PNG", pnginfo=text)
     return stream.getvalue()
 

@@ -6,49 +6,16 @@ import io
 import json
 import os
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import filelock
 
+from rareseg.datasets.whole import write
 from rareseg.experiments import grid
 from rareseg.experiments.config import ConfigError
-
-
-def write(path: Path, content: bytes | str) -> None:
-    """Write a file so that it holds all of ``content`` or what it held before, also through SIGKILL and power loss."""
-    data = content.encode() if isinstance(content, str) else content
-
-    def fill(temporary: Path) -> None:
-        with temporary.open("wb") as stream:
-            stream.write(data)
-
-    write_with(path, fill)
-
-
-def write_with(path: Path, fill: Callable[[Path], None]) -> None:
-    """Let ``fill`` write a temporary file, flush it to the disk and give it its name at last."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")  # keeps the suffix: Keras looks at it
-    try:
-        fill(temporary)
-        sync(temporary)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync(path.parent)
-
-
-def sync(path: Path) -> None:
-    """Force a file or a folder to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -145,7 +112,7 @@ class Due:
     @property
     def evaluation(self) -> Path:
         """Folder of the evaluation that the table needs."""
-        return self.run.evaluation(grid.digest(self.point.settings["evaluation"]))
+        return self.run.evaluation(grid.evaluation(self.point.settings))
 
     def finished(self) -> bool:
         """Return whether the run is trained and scored."""

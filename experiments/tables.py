@@ -62,24 +62,24 @@ def verdict_counts(long: pd.DataFrame) -> dict[str, int]:
     return {verdict: int(counts[verdict]) for verdict in VERDICTS if verdict in counts.index}
 
 
-def _facts(long: pd.DataFrame, heading: Mapping[str, Any]) -> list[tuple[str, str]]:
+def facts(long: pd.DataFrame, heading: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return what the numbers are made from: read off the table first, then what only the caller knows."""
     cases = []
     for dataset, found in long.groupby("dataset", sort=False)["cases"]:
         low, high = found.min(), found.max()
         if not pd.isna(low):  # cells without a finished run have no cases
             cases.append(f"{name(str(dataset))} {low:.0f}" + (f" to {high:.0f}" if high > low else ""))
-    facts = {
+    known = {
         "Data": "; ".join(sentence for kind, sentence in DATA.items() if kind in set(long["data"])),
         "Protocol": ", ".join(long["protocol"].dropna().unique()),
         "Seeds": ", ".join(str(seed) for seed in long["seed"].dropna().unique() if seed != ""),
         "Test cases": ", ".join(cases),
     }
     given = {key: value for key, value in heading.items() if key not in ("title", "verdict", "notes")}
-    return [(key[:1].upper() + key[1:], str(value)) for key, value in (facts | given).items() if value != ""]
+    return [(key[:1].upper() + key[1:], str(value)) for key, value in (known | given).items() if value != ""]
 
 
-def _legend(long: pd.DataFrame) -> list[str]:
+def legend(long: pd.DataFrame) -> list[str]:
     """Return one sentence per sign that a reader meets in the table."""
     sentences = [
         "Each cell: our value, its 95 % bootstrap interval over test cases, the published value, the verdict.",
@@ -95,9 +95,10 @@ def _legend(long: pd.DataFrame) -> list[str]:
     return sentences + [f"{found.replace('_', ' ')}: {VERDICTS[found]}." for found in verdict_counts(long)]
 
 
-def _counted(long: pd.DataFrame) -> str:
-    counted = ", ".join(f"{count} {verdict.replace('_', ' ')}" for verdict, count in verdict_counts(long).items())
-    return f"{len(long)} cells: {counted}."
+def counted(long: pd.DataFrame) -> str:
+    """Return the number of cells of each verdict, as a sentence."""
+    parts = ", ".join(f"{count} {verdict.replace('_', ' ')}" for verdict, count in verdict_counts(long).items())
+    return f"{len(long)} cells: {parts}."
 
 
 def wide(long: pd.DataFrame) -> pd.DataFrame:
@@ -142,12 +143,12 @@ def markdown(long: pd.DataFrame, heading: Mapping[str, Any], baselines: pd.DataF
         table.append(_markdown_line([*(_md(name(part)) for part in row), *cells]))
     parts = [
         [f"# {_md(titled(heading['title'], data_of(long)))}"],
-        ["| | |", "|---|---|", *(_markdown_line(map(_md, fact)) for fact in _facts(long, heading))],
+        ["| | |", "|---|---|", *(_markdown_line(map(_md, fact)) for fact in facts(long, heading))],
         [f"**{_md(heading['verdict'])}**"] if heading.get("verdict") else [],
-        [_counted(long)],
+        [counted(long)],
         [f"- {_md(note)}" for note in heading.get("notes", ())],
         table,
-        [f"- {_md(sentence)}" for sentence in _legend(long)],
+        [f"- {_md(sentence)}" for sentence in legend(long)],
     ]
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
@@ -194,8 +195,8 @@ LATEX_START = r"""\documentclass[10pt]{article}
 def latex(long: pd.DataFrame, heading: Mapping[str, Any], baselines: pd.DataFrame | None = None) -> str:
     """Return the table as a LaTeX document that compiles alone (booktabs, longtable); arguments as `markdown`."""
     layout, decimals = with_baselines(grid(long), baselines), decimals_of(long)
-    facts = " ".join(f"{key}: {value}." for key, value in _facts(long, heading))
-    below = [facts, heading.get("verdict", ""), _counted(long), *heading.get("notes", ()), *_legend(long)]
+    made_from = " ".join(f"{key}: {value}." for key, value in facts(long, heading))
+    below = [made_from, heading.get("verdict", ""), counted(long), *heading.get("notes", ()), *legend(long)]
     lines = [
         LATEX_START,
         rf"\section*{{{_tex(titled(heading['title'], data_of(long)))}}}",
@@ -262,7 +263,7 @@ def console(long: pd.DataFrame, heading: Mapping[str, Any], baselines: pd.DataFr
     """
     layout, decimals = with_baselines(grid(long), baselines), decimals_of(long)
     blocks = [_console_block(layout, columns, decimals) for columns in _console_columns(layout)]
-    closing = filter(None, [heading.get("verdict", ""), _counted(long)])
+    closing = filter(None, [heading.get("verdict", ""), counted(long)])
     return Group(Text(titled(heading["title"], data_of(long)), style="bold"), *blocks, Text("\n".join(closing)))
 
 

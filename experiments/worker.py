@@ -98,7 +98,7 @@ class Worker:
         self._send, self._stop = send, stop
         self._session: tuple[Any, Any] = (None, None)
         self._cases: tuple[Any, Any] = (None, None)
-        _prepare_backend(training)
+        prepare_backend(training)
 
     def run(self, job: Mapping[str, Any]) -> None:
         """Train and score one run, and say how it ended."""
@@ -118,7 +118,7 @@ class Worker:
             traceback.print_exc()
             state, reason = "failed", f"{type(error).__name__}: {error}"
         spent = (time.monotonic() - began) / 3600 + run.record().get("hours", 0)
-        run.update(state=state, reason=reason, hours=round(spent, 5), peak_memory_mib=_peak())
+        run.update(state=state, reason=reason, hours=round(spent, 5), peak_memory_mib=peak_memory())
         self._send(kind=state, run=run.id, reason=reason)
 
     def _train_and_score(self, run: Any, job: Mapping[str, Any]) -> None:
@@ -127,7 +127,7 @@ class Worker:
         settings = job["settings"]
         drawing = cases.pipeline_settings(settings)
         data, parts = self._data(job, settings)
-        session = self._compiled(job, settings, parts, drawing)
+        session = self._compiled(job, settings, parts, len(data.classes))
         run.update(**_start_record(job, data.kind))
         if run.weights.is_file():
             session.network.load_weights(run.weights)
@@ -136,17 +136,17 @@ class Worker:
         target = run.evaluation(job["evaluation"])
         if not (target / "cases.csv").is_file():
             self._send(kind="scoring", run=run.id)
-            scoring.score(
-                session.network.predict_on_batch, data, parts["test"], settings["evaluation"], drawing, target
-            )
+            scoring.score(session.predictor.predict_on_batch, data, parts, settings["evaluation"], drawing, target)
 
     def _train(self, session: Any, run: Any, job: Mapping[str, Any], parts: Mapping[str, Any], drawing: Any) -> None:
         from rareseg.experiments.training import Trainer
+        from rareseg.experiments.validation import Validation
         from rareseg.pipeline import Batches
 
         settings = job["settings"]
         batches = Batches(parts["train"], drawing, seed=job["seed"])
-        trainer = Trainer(session, run, batches, settings["loss"], settings["training"])
+        validated = Validation(session, parts["validation"], drawing, job["seed"]) if parts["validation"] else None
+        trainer = Trainer(session, run, batches, settings["loss"], settings["training"], validated)
         if step := trainer.resume():
             self._send(kind="resumed", run=run.id, step=step, steps=trainer.steps)
         trainer.fit(lambda row: self._send(kind="epoch", run=run.id, **row), self._stop)
@@ -163,29 +163,24 @@ class Worker:
         return self._cases[1]
 
     def _compiled(
-        self, job: Mapping[str, Any], settings: Mapping[str, Any], parts: Mapping[str, Any], drawing: Any
+        self, job: Mapping[str, Any], settings: Mapping[str, Any], parts: Mapping[str, Any], classes: int
     ) -> Any:
         """Compile a step, or take the last run's where it is the same."""
-        from rareseg.experiments.training import Session
+        from rareseg.experiments.session import Session
 
-        first = parts["train"][0]
-        shape = [*first.shape, first.channels]
-        key = [
-            settings["network"],
-            job["seed"],
-            shape,
-            drawing.batch_size,
-            settings["training"]["optimiser"],
-            job["losses"],
-        ]
+        first, training = parts["train"][0], settings["training"]
+        windows = settings["pipeline"]["analysis"] in ("crop", "grid")
+        shape = [*(settings["pipeline"]["patch"] if windows else first.shape), first.channels]
+        chosen = {name: training[name] for name in Session.KEYS}
+        key = [settings["network"], job["seed"], shape, classes, training["batch_size"], chosen, job["losses"]]
         if self._session[0] != key:
             self._session = (None, None)  # let go of the old one first
-            built = Session(settings["network"], job["seed"], shape, settings["training"]["optimiser"], job["losses"])
+            built = Session(settings["network"], job["seed"], shape, classes, training, job["losses"])
             self._session = (key, built)
         return self._session[1]
 
 
-def _prepare_backend(training: Mapping[str, Any]) -> None:
+def prepare_backend(training: Mapping[str, Any]) -> None:
     """Set what must be set before the first operation."""
     import keras
 
@@ -211,7 +206,7 @@ def _start_record(job: Mapping[str, Any], kind: str) -> dict[str, Any]:
     }
 
 
-def _peak() -> int:
+def peak_memory() -> int:
     """Return the high-water mark of this process, in MiB."""
     scale = 2**20 if sys.platform == "darwin" else 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // scale

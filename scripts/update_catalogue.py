@@ -1,7 +1,8 @@
-"""Write ``configs/catalogue.json`` anew, after a loss or a network changed its arguments."""
+"""Write ``configs/catalogue.json`` and ``configs/schema.json`` anew, after a loss, a network or a key changed."""
 
 from pathlib import Path
 
-from rareseg.experiments import catalogue
+from rareseg.experiments import catalogue, explain
 
 Path("configs/catalogue.json").write_text(catalogue.generate(), encoding="utf-8")
+Path("configs/schema.json").write_text(explain.schema(), encoding="utf-8")

@@ -20,15 +20,15 @@ TINY = [  # two runs of four steps on eight phantoms
 ]
 
 
-def command(*arguments, results, data=None, env=None, background=False):
+def command(*arguments, results, data=None, env=None, background=False, script="reproduce_table3.py"):
     """Call the script as a user does, in a process of its own."""
     environment = {name: value for name, value in os.environ.items() if name not in ("RARESEG_DATA",)}
     environment |= {"RARESEG_CACHE": str(results.parent / "cache"), **(env or {})}
     places = ["--results", str(results), *(["--data", str(data)] if data else [])]
-    call = [sys.executable, str(ROOT / "scripts" / "reproduce_table3.py"), *arguments, *places]
+    call = [sys.executable, str(ROOT / "scripts" / script), *arguments, *places]
     if background:
         return subprocess.Popen(call, stdout=subprocess.PIPE, text=True, env=environment)
-    return subprocess.run(call, capture_output=True, text=True, env=environment, timeout=600, check=False)
+    return subprocess.run(call, capture_output=True, text=True, env=environment, timeout=600, check=False, cwd=ROOT)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,13 @@ import time
 
 import pytest
 
+from rareseg.experiments import main
+
+PUBLISHED_RUNS = [  # the specification's table 2.3
+    *[("table1", 24), ("table2", 6), ("table3", 36), ("table4", 9), ("ufl_table1", 0), ("ufl_table2", 24)],
+    *[("ufl_table3", 24), ("ufl_table4", 24), ("ufl_table5", 8), ("ufl_table6", 8)],
+]
+
 
 def runs(folder):
     return {path.parent.name: json.loads(path.read_text()) for path in sorted((folder / "runs").glob("*/run.json"))}
@@ -26,7 +33,7 @@ def test_the_tiny_table_is_trained_scored_and_printed_beside_the_published_value
     for name in ("table_long.csv", "table_wide.csv", "table.md", "table.tex", "baselines.csv", "PHANTOM.txt"):
         path = folder / name if name == "PHANTOM.txt" else folder / "table3" / name
         assert "phantom" in path.read_text().lower(), name
-    assert len(list((folder / "table3" / "figures").glob("*.svg"))) == 4
+    assert len(list((folder / "table3" / "figures").glob("*.svg"))) == 5
     assert not list(folder.glob("runs/*/checkpoint"))
 
 
@@ -73,6 +80,7 @@ REFUSALS = [  # arguments, what the sentence must hold
     pytest.param(["--set", "grid.loss=[dise]"], "did you mean `dice`?", id="unknown loss"),
     pytest.param(["--set", "training.batch_size=0"], "greater than or equal to 1, found 0", id="out of range"),
     pytest.param(["--seeds", "4-0"], "the range is empty", id="seeds"),
+    pytest.param(["--explain", "training.epoks"], "did you mean `training.epochs`?", id="unknown key to explain"),
     pytest.param(["--seeds", "x"], "expected 0-4 or 0,2,5", id="no seeds"),
 ]
 IMPORTS = """
@@ -101,6 +109,7 @@ def test_mistakes_get_one_sentence_exit_code_2_and_leave_nothing_behind(call, tm
         (["--dry-run"], 0),
         (["--dry-run", "--profile=demo"], 0),
         (["--help"], 0),
+        (["--explain", "training"], 0),
         (["--data", "nowhere"], 2),
         (["--set=a=1"], 2),
     ],
@@ -117,6 +126,25 @@ def test_a_dry_run_counts_first(call, tmp_path):
     assert lines[0] == "runs: 36"
     assert any(line.startswith("drive focusnet: 6 runs of 500,000 steps") for line in lines)
     assert call("--dry-run", "--only=loss=dice", results=tmp_path / "results").stdout.startswith("runs: 6\n")
+
+
+@pytest.mark.parametrize(("table", "count"), PUBLISHED_RUNS)
+def test_a_dry_run_of_profile_paper_says_how_many_runs_and_what_is_missing(table, count, capsys, tmp_path):
+    assert main(table, ["--dry-run", "--data", str(tmp_path), "--results", str(tmp_path / "results")]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == f"runs: {count}"
+    assert any(line.startswith("Missing data: ") for line in printed)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_measured_dry_run_tries_steps_and_samples_and_leaves_nothing(call, tiny, tmp_path):
+    done = call("--dry-run", "--measure", *tiny, results=tmp_path / "results")
+    assert done.returncode == 0, done.stderr
+    assert "s a step" in done.stdout
+    assert "ms a sample" in done.stdout
+    assert "measured, in all about" in done.stdout
+    assert not (tmp_path / "results").exists()
 
 
 def phantoms(folder):

@@ -20,15 +20,31 @@ MISTAKES = [  # --set, what the sentence must hold
         "report={metric: dsc, network: unet, referenz: dice}",
         "--set report.referenz: unknown key; did you mean `reference`?",
     ),
-    ("training.schedule=cosin", "'none' or 'cosine', found 'cosin'"),
+    ("training.schedule=cosin", "'none', 'cosine' or 'plateau', found 'cosin'"),
+    ("training.stop_early={patiense: 3}", "--set training.stop_early.patiense: unknown key; did you mean `patience`?"),
+    ("training.monitor=val_dice", "'val_loss', 'val_dsc' or 'val_jaccard', found 'val_dice'"),
+    ("training.selection=best_validation", "Give them a share, for example [0.64, 0.16, 0.2]"),
+    ("training.schedule=plateau", "training looks at validation cases"),
+    ("training.supervision={final: {name: tverski}}", "unknown name `tverski`; did you mean `tversky`?"),
     ("grid.loss=[dise]", "unknown loss `dise`; did you mean `dice`?"),
     ("grid.loss=[]", "at least 1 item"),
     ("grid.network=[resnet]", "`resnet` does not stand under `networks`"),
+    ("grid=[{dataset: [drive], network: [unet], loss: [dise]}]", "unknown loss `dise`; did you mean `dice`?"),
+    ("sweep={dise: {gamma: [0.1]}}", "`dise` is not in the grid; did you mean `dice`?"),
+    ("sweep={adaptive_log: {gama: [0.1]}}", "`adaptive_log` does not take `gama`; did you mean `gamma`?"),
+    ("sweep={adaptive_log: {gamma: [-1]}}", "sweep.adaptive_log.gamma: expected a number in [0, inf), found -1"),
+    ("sweep={adaptive_log: {gamma: [0.1, 0.1]}}", "expected different values"),
+    ("symbols={table1_rows: gamma}", "expected epsilon, omega and gamma once each"),
     ("grid.dataset=[drvie]", "`drvie` does not stand under `datasets`; did you mean `drive`?"),
     ("datasets.msd={}", "--set datasets.msd: unknown data set"),
     ("datasets.drive.split.fractions=[0.5, 0, 0.2]", "three shares that add up to 1"),
     ("datasets.drive.split.fractions=[0.6, 0.2, 0.2]", "uses no validation cases"),
-    ("datasets.drive.split.kind=rnd", "'random' or 'official', found 'rnd'"),
+    ("datasets.drive.split.kind=rnd", "'random', 'official', 'file' or 'folds', found 'rnd'"),
+    ("datasets.drive.split.kind=file", "kind file needs `path`, or `development` and `test`"),
+    ("datasets.drive.split={kind: folds, fold: 5}", "expected a fold below 5, found 5"),
+    ("datasets.drive.size=[64]", "at least 2 items"),
+    ("datasets.drive.reader=folders", "unknown reader `folders`; did you mean `folder`?"),
+    ("datasets.drive.values={0: 0, 255: 1}", "is for `reader: folder` alone"),
     ("datasets.isic2018.size=[100, 100]", "must be multiples of 16"),
     ("datasets.isic2018.channels=7", "less than or equal to 4, found 7"),
     ("losses.dice.smoth=1", "`dice` does not take `smoth`; did you mean `smooth`?"),
@@ -43,9 +59,12 @@ MISTAKES = [  # --set, what the sentence must hold
     ("networks.unet={name: unet_all, depth: 0}", "expected a number in [1, inf), found 0"),
     ("networks.unet={name: unet_all, filters: 2.5}", "expected a whole number, found 2.5"),
     ("networks.unet={name: unet_all, output: logits}", "`output` is set by the program"),
-    ("networks.unet={name: attention_unet}", "`attention_unet` has several: add `deep_supervision: false`"),
     ("pipeline.backend=tf", "'native' or 'miscnn', found 'tf'"),
     ("pipeline.analysis=patches", "is needed with `analysis: patches`"),
+    ("pipeline.analysis=crop", "is needed with `analysis: crop`"),
+    ("pipeline.augment={rotat: [-5, 5]}", "--set pipeline.augment.rotat: unknown key; did you mean `rotate`?"),
+    ("pipeline={patch: [64, 64], overlap: [64, 64]}", "overlap [64, 64] must be smaller than patch [64, 64]"),
+    ("datasets.drive.size=[64, 64, 64]", "volumes are counted on their own grid: expected `original`"),
     ("evaluation.metrics=[dise]", "found 'dise'"),
     ("evaluation.mask=inside", "'none' or 'fov', found 'inside'"),
     ("overrides=[{where: {dataset: drvie}}]", "`drvie` is not in the grid; did you mean `drive`?"),
@@ -94,10 +113,73 @@ def test_mistakes_in_the_file_are_named_with_their_line_whatever_the_profile(tmp
     assert sentence in str(caught.value)
 
 
-@pytest.mark.parametrize("profile", config.PROFILES)
-def test_every_configuration_has_all_profiles_and_its_runs(profile):
-    for path in sorted(TABLE.parent.glob("*.yaml")):
-        assert len(grid.points(config.read(path, profile))) == 36
+RUNS = {  # the specification's table 2.3: runs of profile paper
+    **{"table1": 24, "table2": 6, "table3": 36, "table4": 9},
+    **{"ufl_table1": 0, "ufl_table2": 24, "ufl_table3": 24, "ufl_table4": 24, "ufl_table5": 8, "ufl_table6": 8},
+    **{"ufl_supplement": 3 * 2 * 18, "example_folder": 15},
+}
+
+
+@pytest.mark.parametrize("table", RUNS)
+def test_profile_paper_has_the_runs_of_the_paper_and_no_other_has_more(table):
+    assert {path.stem for path in TABLE.parent.glob("*.yaml")} == set(RUNS)
+    paper, *others = (config.read(TABLE.with_name(f"{table}.yaml"), profile) for profile in config.PROFILES)
+    assert len(grid.points(paper)) == RUNS[table]
+    assert "thinned" not in paper.title
+    for other in others:
+        assert set(config.cells(other)) <= set(config.cells(paper))
+        assert ("thinned" in other.title) == (set(config.cells(other)) < set(config.cells(paper)))
+
+
+STATED = [  # table, a value of every run in profile paper, as the papers and the authors' code state it
+    ("table1", "training.batch_size", 16),
+    ("table4", "training.monitor", "val_dsc"),
+    ("table4", "dataset.split.fractions", [0.6375, 0.1125, 0.25]),
+    ("ufl_table2", "training.optimiser", {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9, "nesterov": True}),
+    ("ufl_table3", "training.plateau", {"factor": 0.1, "patience": 10, "min_delta": 1e-7, "cooldown": 1}),
+    ("ufl_table4", "training.stop_early", {"patience": 20}),
+    ("ufl_table5", "pipeline.patch", [96, 96, 96]),
+    ("ufl_table5", "pipeline.overlap", [48, 48, 48]),
+    ("ufl_table6", "dataset.clip", [-79, 304]),
+    ("ufl_table6", "dataset.spacing", [3.22, 1.62, 1.62]),
+    ("ufl_table6", "pipeline.augment", {"p": 0.15, "scale": [0.85, 1.25], "elastic_alpha": [0, 900], "gamma": None}),
+]
+
+
+@pytest.mark.parametrize(("table", "key", "expected"), STATED)
+def test_profile_paper_is_what_is_stated(table, key, expected):
+    for point in grid.points(config.read(TABLE.with_name(f"{table}.yaml"))):
+        found = point.settings
+        for part in key.split("."):
+            found = found[part]
+        assert found == expected if not isinstance(expected, dict) else expected.items() <= found.items()
+
+
+def test_tables_share_the_runs_that_they_have_in_common():
+    def identities(table):
+        points = grid.points(config.read(TABLE.with_name(f"{table}.yaml")))
+        return {point.cell: grid.identity(point, "data", "tensorflow") for point in points}
+
+    common = {
+        identities("table1")["isic2018", "focusnet", "adaptive_log", "epsilon=0.5;omega=10"],
+        identities("table2")["isic2018", "focusnet", "adaptive_log", "gamma=0.1"],
+        identities("table3")["isic2018", "focusnet", "adaptive_log", ""],
+    }
+    assert len(common) == 1
+    swept = identities("ufl_supplement")
+    for loss in ("unified_focal_symmetric", "unified_focal_asymmetric"):
+        runs = {swept["drive", "unet", loss, one] for one in ("delta=0.6", "weight=0.5")}
+        assert runs == {identities("ufl_table3")["drive", "unet", loss, "gamma=0.5"]}
+
+
+def test_the_example_says_only_what_differs_from_the_defaults():
+    found = config.read(TABLE.with_name("example_folder.yaml"))
+    assert (found.table, found.report.network, found.report.reference) == (
+        "example_folder",
+        "unet_demo",
+        "cross_entropy",
+    )
+    assert found.pipeline.validation_crops == "fixed"
 
 
 def test_the_command_line_goes_before_every_override():

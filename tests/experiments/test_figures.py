@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rareseg.experiments import figures
+from rareseg.experiments import examples, figures
 
 LOSSES = ["dice", "adaptive_log"]
 TRUTH = np.array([[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]], dtype=np.uint8)
@@ -48,7 +48,7 @@ def draw_examples(path):
         "truth": TRUTH,
         "predictions": dict.fromkeys(LOSSES, PREDICTION),
     }
-    return figures.examples([row], "DRIVE, U-Net", path, data="phantom")
+    return examples.examples([row], "DRIVE, U-Net", path, data="phantom")
 
 
 def draw_cells(path):
@@ -102,6 +102,9 @@ def test_a_loss_at_or_below_zero_is_drawn_without_a_logarithm(tmp_path):
     frame = history().assign(loss=np.linspace(10, -0.1, 12))
     svg, _ = figures.learning_curves({"dice": frame}, "DRIVE", tmp_path / "curves", data="real")
     assert "mathdefault" not in svg.read_text(encoding="utf-8")  # powers of ten are set as formulas
+    above = history().assign(loss=np.linspace(10, 0.1, 12))
+    svg, _ = figures.learning_curves({"dice": above}, "DRIVE", tmp_path / "curves", data="real")
+    assert "mathdefault" in svg.read_text(encoding="utf-8")
 
 
 def test_roc_names_the_area_and_stays_small(tmp_path):
@@ -115,13 +118,13 @@ def test_roc_names_the_area_and_stays_small(tmp_path):
 def test_colours_tell_hits_false_alarms_and_misses():
     inside = np.ones((4, 4), dtype=bool)
     inside[3] = False
-    image = figures.coloured(TRUTH, PREDICTION, inside)
+    image = examples.coloured(TRUTH, PREDICTION, inside)
     for place, colour in {
-        (0, 0): figures.WHITE,
-        (0, 2): figures.MAGENTA,
-        (1, 1): figures.LIME,
+        (0, 0): examples.WHITE,
+        (0, 2): examples.MAGENTA,
+        (1, 1): examples.LIME,
         (2, 0): (0, 0, 0),
-        (3, 0): figures.OUTSIDE,
+        (3, 0): examples.OUTSIDE,
     }.items():
         assert tuple(image[place]) == colour
 
@@ -137,7 +140,7 @@ def test_colours_tell_hits_false_alarms_and_misses():
 )
 def test_examples_print_the_metric_of_the_case(metric, mask, expected, tmp_path):
     row = {"id": "a", "image": np.zeros((4, 4)), "truth": TRUTH, "predictions": {"dice": PREDICTION}, "mask": mask}
-    svg, _ = figures.examples([row], "DRIVE", tmp_path / "examples", data="real", metric=metric)
+    svg, _ = examples.examples([row], "DRIVE", tmp_path / "examples", data="real", metric=metric)
     assert expected in svg.read_text(encoding="utf-8")
 
 
@@ -148,18 +151,48 @@ def test_examples_shorten_long_ids_and_show_missing_runs(tmp_path):
         "truth": TRUTH,
         "predictions": {"dice": None},
     }
-    svg, _ = figures.examples([row], "DSB 2018", tmp_path / "examples", data="real")
+    svg, _ = examples.examples([row], "DSB 2018", tmp_path / "examples", data="real")
     text = svg.read_text(encoding="utf-8")
     assert "01234567…56789" in text
     assert "not run" in text
 
 
+def test_outlines_of_two_classes_are_red_and_blue(tmp_path):
+    truth = np.zeros((20, 20), np.uint8)
+    truth[4:16, 4:16], truth[8:12, 8:12] = 1, 2
+    row = {"id": "a", "image": np.zeros((20, 20)), "truth": truth, "predictions": {"dice": truth, "combo": None}}
+    svg, _ = examples.examples([row], "KiTS19", tmp_path / "examples", data="real")
+    text = svg.read_text(encoding="utf-8")
+    assert all(text.count(colour) >= 3 for colour in examples.CLASSES.values())  # truth, prediction, legend
+    assert "tumour" in text
+    assert "true positive" not in text
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_the_axial_slice_with_the_most_foreground(axis):
+    truth = np.zeros((4, 4, 4), np.uint8)
+    places = [slice(None)] * 3
+    places[axis] = 2
+    truth[tuple(places)] = 1
+    affine = np.eye(4)[[*np.roll([0, 1, 2], axis - 2).argsort(), 3]]
+    world_z = int(np.argmax(np.abs(affine[2, :3])))
+    found = examples.axial(truth, affine)
+    assert found[world_z] == (2 if world_z == axis else 0)
+    assert [part for place, part in enumerate(found) if place != world_z] == [slice(None)] * 2
+
+
+def test_large_pictures_are_shown_smaller_and_labels_stay_labels():
+    image = np.zeros((584, 565, 3), np.uint8)
+    assert max(examples.smaller(image).shape) <= examples.LONGEST
+    labels = np.random.default_rng(0).integers(0, 3, (300, 400)).astype(np.uint8)
+    assert set(np.unique(examples.smaller(labels, sharp=True))) == {0, 1, 2}
+    assert examples.smaller(np.full((8, 8), 0.5)).tolist() == [[127] * 8] * 8
+
+
 def test_cells_have_a_panel_per_column_and_a_row_per_loss(tmp_path):
     svg, _ = draw_cells(tmp_path / "cells")
     text = svg.read_text(encoding="utf-8")
-    assert all(
-        label in text for label in ("<!-- Recall -->", "<!-- Jaccard -->", "<!-- Dice -->", "<!-- Adaptive log -->")
-    )
+    assert all(label in text for label in (">Recall<", ">Jaccard<", ">Dice<", ">Adaptive log<"))
 
 
 def test_every_published_loss_has_a_look_of_its_own():

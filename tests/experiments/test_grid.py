@@ -49,6 +49,62 @@ SELECTIONS = [
     (["dataset=drive", "loss=dice"], 16),
     (["seed=0"], 36),
 ]
+SWEEP = "sweep={adaptive_log: {epsilon: [0.3, 0.5], omega: [6, 10]}}"
+SWEPT = [  # --only, number of points of a table with this sweep
+    ([], 30 + 24),
+    (["epsilon=0.5"], 12),
+    (["epsilon=.50,omega=10"], 6),
+    (["epsilon=0.3,dataset=drive", "loss=dice"], 4 + 6),
+]
+
+
+def test_several_swept_arguments_are_a_product():
+    found = grid.points(config.read(TABLE, "paper", [SWEEP, "grid.dataset=[drive]", "grid.loss=[adaptive_log]"]))
+    expected = [f"epsilon={epsilon};omega={omega}" for epsilon in (0.3, 0.5) for omega in (6, 10)]
+    assert [point.arguments for point in found if point.network == "unet"] == expected
+    assert {(point.settings["loss"]["epsilon"], point.settings["loss"]["omega"]) for point in found} == {
+        (epsilon, omega) for epsilon in (0.3, 0.5) for omega in (6.0, 10.0)
+    }
+
+
+@pytest.mark.parametrize(("only", "count"), SWEPT)
+def test_swept_arguments_select(only, count):
+    assert len(grid.select(grid.points(config.read(TABLE, "paper", [SWEEP])), only)) == count
+
+
+def test_a_sweep_shares_the_run_of_the_usual_value_with_the_table_without_it():
+    plain, swept = identities(), identities(SWEEP)
+    assert swept["drive", "unet", "adaptive_log", "epsilon=0.5;omega=10"] == plain["drive", "unet", "adaptive_log", ""]
+    assert swept["drive", "unet", "adaptive_log", "epsilon=0.3;omega=6"].startswith(
+        "drive-unet-adaptive_log-epsilon0.3-omega6-s0-"
+    )
+
+
+def test_symbols_say_which_argument_a_printed_one_is():
+    swapped = grid.points(config.read(TABLE, "paper", ["symbols={table1_rows: gamma, table2: epsilon}"]))
+    found = next(point.settings["loss"] for point in swapped if point.loss == "adaptive_log")
+    assert (found["gamma"], found["omega"], found["epsilon"]) == (0.5, 10, 0.1)
+
+
+def test_a_list_of_products_is_their_union_in_order():
+    products = (
+        "grid=[{dataset: [drive], network: [unet], loss: [dice, focal]}, "
+        "{dataset: [drive], network: [focusnet, unet], loss: [dice]}]"
+    )
+    found = [point.cell[1:3] for point in grid.points(config.read(TABLE, "paper", [products]))]
+    assert found == [("unet", "dice"), ("unet", "focal"), ("focusnet", "dice")]
+
+
+@pytest.mark.parametrize("table", sorted(path.stem for path in TABLE.parent.glob("*.yaml")))
+def test_every_loss_of_every_table_can_be_built(table):
+    losses = pytest.importorskip("rareseg.losses")
+    settings = [point.settings for point in grid.points(config.read(TABLE.with_name(f"{table}.yaml")))]
+    for loss in {str(one["loss"]): one["loss"] for one in settings}.values():
+        losses.get({**loss, "from_logits": True})
+
+
+def test_a_spelt_out_default_is_no_other_run():
+    assert identities("losses.focal={alpha: 0.25}") == identities()
 
 
 @pytest.mark.parametrize(("only", "count"), SELECTIONS)
@@ -57,7 +113,8 @@ def test_comma_is_and_and_a_second_only_is_or(only, count):
 
 
 @pytest.mark.parametrize(
-    ("only", "sentence"), [("data=drive", "unknown key `data`"), ("loss=dise", "has no loss `dise`")]
+    ("only", "sentence"),
+    [("data=drive", "unknown key `data`"), ("gamma=0.5", "unknown key `gamma`"), ("loss=dise", "has no loss `dise`")],
 )
 def test_selections_of_what_is_not_there(only, sentence):
     with pytest.raises(ConfigError, match=sentence):

@@ -200,7 +200,7 @@ def test_latex_heads_span_their_columns():
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
-@pytest.mark.parametrize("table", ["table3", "ufl_table6"])
+@pytest.mark.parametrize("table", ["table1", "table3", "ufl_table6"])
 def test_latex_compiles_alone(tmp_path, table):
     (tmp_path / "table.tex").write_text(tables.latex(long_frame(table), HEADING), encoding="utf-8")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "table.tex"]

@@ -4,17 +4,27 @@ import numpy as np
 import pytest
 
 from rareseg.experiments import store
-from rareseg.experiments.training import Diverged, Interrupted, Session, Trainer, learning_rate
+from rareseg.experiments.sections import Training
+from rareseg.experiments.session import Session
+from rareseg.experiments.training import Diverged, Interrupted, Trainer, overlap
 
 NETWORK = {"name": "unet_demo", "filters": 2, "depth": 2, "dropout": 0.3}
 LOSSES = [{"name": name} for name in ("jaccard", "dice", "tversky", "focal", "combo", "adaptive_log")]
-TRAINING = {
-    "optimiser": {"name": "adam", "learning_rate": 0.003},
-    "schedule": "cosine",
-    "epochs": 3,
-    "steps": None,
-    "checkpoint_seconds": 0,
-}
+
+
+def training_section(**changes):
+    values = {"optimiser": {"learning_rate": 0.003}, "epochs": 3, "checkpoint_seconds": 0, **changes}
+    return Training.model_validate(values).model_dump(mode="json")
+
+
+TRAINING = training_section(schedule="cosine")
+VALIDATED = training_section(  # every part of its state matters within nine epochs
+    schedule="plateau",
+    plateau={"patience": 1, "cooldown": 1, "factor": 0.3, "min_delta": 0.02},
+    stop_early={"patience": 3, "min_delta": 0.01},
+    selection="best_validation",
+    epochs=11,
+)
 
 
 class Batches:
@@ -34,8 +44,8 @@ class Batches:
         return [f"{self.epoch}-{index}"]
 
 
-def session(choices=LOSSES):
-    return Session(NETWORK, 0, (16, 16, 3), TRAINING["optimiser"], choices)
+def session(choices=LOSSES, network=NETWORK, classes=2, **changes):
+    return Session(network, 0, (16, 16, 3), classes, training_section(**changes), choices)
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +53,19 @@ def shared():
     return session()
 
 
-def trained(session, folder, loss, training=TRAINING, batches=None, stop=lambda: False):
-    trainer = Trainer(session, store.Run(folder), batches or Batches(), loss, training)
+def watcher(session, losses=None):
+    """Return a look at one batch; given ``losses``, the loss of an epoch is taken from there."""
+    images, labels = Batches()[4]
+
+    def validate(epoch):
+        loss, counts = session.test(images, labels)
+        return losses[epoch] if losses else loss, counts
+
+    return validate
+
+
+def trained(session, folder, loss, training=TRAINING, batches=None, stop=lambda: False, validate=None):
+    trainer = Trainer(session, store.Run(folder), batches or Batches(), loss, training, validate)
     trainer.resume()
     trainer.fit(lambda _: None, stop)
     return (folder / "model.weights.h5").read_bytes()
@@ -101,7 +122,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_within_the_step_and_names_the_c
 
 def test_weight_decay_acts_on_the_weights_and_not_on_the_reported_loss(shared):
     images, labels = Batches()[0]
-    decayed = Session({**NETWORK, "decay": 0.01}, 0, (16, 16, 3), TRAINING["optimiser"], LOSSES)
+    decayed = session(network={**NETWORK, "decay": 0.01})
     losses, sizes = [], []
     for one in (shared, decayed):
         one.reset(LOSSES[0])
@@ -113,9 +134,109 @@ def test_weight_decay_acts_on_the_weights_and_not_on_the_reported_loss(shared):
     assert sizes[1] < 0.99 * sizes[0]
 
 
-def test_the_cosine_schedule_falls_from_the_first_rate_to_zero():
-    rates = [learning_rate(TRAINING, step, 10) for step in range(11)]
-    assert rates[0] == 0.003
-    assert rates[5] == pytest.approx(0.0015)
-    assert rates[10] == pytest.approx(0)
-    assert rates == sorted(rates, reverse=True)
+FALLING = [0.9, 0.8, 0.7, 0.75, 0.695, 0.6, 0.8, 0.9, 0.9]  # the best is epoch 6; three without better end the run
+
+
+@pytest.fixture(scope="module")
+def watched(shared, tmp_path_factory):
+    """An unbroken run with plateau, early stopping and the best weights."""
+    folder = tmp_path_factory.mktemp("watched")
+    return folder, trained(shared, folder, LOSSES[1], VALIDATED, validate=watcher(shared, FALLING))
+
+
+def rows(folder):
+    text = (folder / "history.csv").read_text().splitlines()
+    return [dict(zip(text[0].split(","), line.split(","), strict=True)) for line in text[1:]]
+
+
+def test_validation_decides_rate_end_and_weights(shared, watched, tmp_path):
+    folder, best = watched
+    history = rows(folder)
+    assert [float(row["val_loss"]) for row in history] == FALLING
+    assert all(0 <= float(row["val_jaccard"]) <= float(row["val_dsc"]) <= 1 for row in history)
+    rates = [float(row["learning_rate"]) for row in history]
+    assert rates[3] == 0.003
+    assert rates[4] == pytest.approx(0.0009)  # one epoch without better
+    shorter = training_section(**{**VALIDATED, "epochs": 6, "selection": "last"})
+    assert trained(shared, tmp_path, LOSSES[1], shorter, validate=watcher(shared, FALLING)) == best
+
+
+@pytest.mark.parametrize("last", [5, 17, 24, 31, 40])
+def test_a_stopped_run_with_validation_goes_on_to_the_same_weights_and_history(shared, watched, tmp_path, last):
+    seen = iter(range(1, 100))
+    validate = watcher(shared, FALLING)
+    with pytest.raises(Interrupted, match=f"after step {last} of 55"):
+        trained(shared, tmp_path, LOSSES[1], VALIDATED, stop=lambda: next(seen) == last, validate=validate)
+    trained(shared, tmp_path / "between", LOSSES[2])
+    assert trained(shared, tmp_path, LOSSES[1], VALIDATED, validate=validate) == watched[1]
+    without_time = [[value for key, value in row.items() if key != "seconds"] for row in rows(tmp_path)]
+    assert without_time == [[value for key, value in row.items() if key != "seconds"] for row in rows(watched[0])]
+
+
+def test_a_validation_loss_that_is_not_finite_ends_the_run(shared, tmp_path):
+    with pytest.raises(Diverged, match="the validation loss is nan after epoch 2"):
+        trained(shared, tmp_path, LOSSES[1], VALIDATED, validate=watcher(shared, [0.5, float("nan")]))
+
+
+def test_the_look_at_validation_changes_no_weight(shared, unbroken, tmp_path):
+    assert trained(shared, tmp_path, LOSSES[1], validate=watcher(shared)) == unbroken
+
+
+def test_counts_are_those_of_each_foreground_class():
+    one = session([LOSSES[1]], classes=3)
+    images, labels = Batches()[0]
+    labels = labels + (images[..., 1] > 0.8).astype("uint8")
+    labels[0, :2] = 255  # no class
+    one.reset(LOSSES[1])
+    loss, counts = one.test(images, labels)
+    found = one.predictor.predict_on_batch(images).argmax(-1)
+    found = np.where(labels == 255, 0, found)
+    expected = [
+        [
+            ((labels == c) & (found == c)).sum(),
+            ((labels != c) & (found == c)).sum(),
+            ((labels == c) & (found != c)).sum(),
+        ]
+        for c in (1, 2)
+    ]
+    assert counts.tolist() == expected
+    assert np.isfinite(loss)
+    dsc = np.mean([2 * tp / (2 * tp + fp + fn) for tp, fp, fn in expected])
+    assert overlap(counts)[1] == pytest.approx(dsc)
+    logits = one.predictor.predict_on_batch(images)
+    assert one.judge(logits, labels)[0] == pytest.approx(loss, rel=1e-5)
+    assert one.judge(logits, labels)[1].tolist() == expected
+
+
+def test_several_outputs_are_trained_by_the_weighted_sum_of_their_losses():
+    from rareseg import losses
+
+    network = {"name": "attention_unet", "width": 2}
+    final, weights = {"name": "tversky", "delta": 0.7}, [1, 2, 3, 4]
+    supervision = {"final": final, "weights": weights, "offset": "origin"}
+    one = session([{"name": "focal_tversky"}], network=network, supervision=supervision)
+    images, labels = Batches()[1]
+    one.reset({"name": "focal_tversky"})
+    outputs = one.network.predict_on_batch(images)
+    expected = 0.0
+    for weight, step, output in zip(weights, (8, 4, 2, 1), outputs, strict=True):
+        loss = losses.get({**(final if step == 1 else {"name": "focal_tversky"}), "from_logits": True})
+        expected += weight * float(loss(labels[:, ::step, ::step], output))
+    assert one.test(images, labels)[0] == pytest.approx(expected, rel=1e-4)
+    assert one.predictor.predict_on_batch(images).tolist() == outputs[-1].tolist()
+    before = one.test(images, labels)[0]
+    for _ in range(20):
+        one.step(images, labels, 0.01)
+    assert one.test(images, labels)[0] < before
+
+
+def test_mixed_precision_keeps_weights_in_float32_and_learns():
+    one = session([LOSSES[1]], mixed_precision=True)
+    assert {weight.dtype for weight in one.network.weights if "kernel" in weight.path} == {"float32"}
+    assert {layer.compute_dtype for layer in one.network.layers if "conv" in layer.name} == {"float16"}
+    images, labels = Batches()[0]
+    one.reset(LOSSES[1])
+    values = [one.step(images, labels, 0.003)[0] for _ in range(15)]
+    assert values[-1] < values[0]
+    plain = session([LOSSES[1]])
+    assert {layer.compute_dtype for layer in plain.network.layers} == {"float32"}

@@ -1,0 +1,82 @@
+"""What UFL's Table 1 says of the data sets, computed from the files: counts, sizes, share of the foreground."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rareseg import datasets
+from rareseg.experiments.cases import open_dataset
+
+
+def facts(key: str, folder: Path, settings: Mapping[str, Any], workers: int = 1) -> list[dict[str, Any]]:
+    """Return the cells of one data set.
+
+    Args:
+        key: Name of the data set.
+        folder: Its root.
+        settings: Values of the sections `dataset` and `pipeline`.
+        workers: Threads that read files.
+
+    Returns:
+        One mapping per cell with dataset, metric, class, ours, cases and data. Metrics are ``images``;
+        ``original_size_1`` ..., means over the cases (2D rows and columns, 3D rows, columns, slices); ``input_size_1``
+        ..., what a network sees, as configured; ``train``, ``validation``, ``test``; ``foreground``, the fraction of
+        each image, averaged.
+
+    Raises:
+        DataError: A file cannot be used.
+    """
+    dataset = open_dataset(key, folder, settings["dataset"])
+    report = dataset.report(workers=workers)
+    if report.faults:
+        raise datasets.DataError(report.faults[0])
+    parts = datasets.split(dataset.cases, settings["dataset"]["split"])
+    found = [
+        ("images", "", float(len(dataset.cases))),
+        *_sizes(report, settings),
+        *((part, "", float(len(cases))) for part, cases in parts.items()),
+        *_foreground(dataset, report),
+    ]
+    state = {"complete": "real"}.get(dataset.state, dataset.state)
+    same = {"dataset": key, "cases": len(dataset.cases), "data": state}
+    return [{**same, "metric": metric, "class": name, "ours": value} for metric, name, value in found]
+
+
+def _sizes(report: Any, settings: Mapping[str, Any]) -> Iterator[tuple[str, str, float]]:
+    """Yield the mean size of the files, and the size that a network sees."""
+    mean = np.mean([check.shape[:-1] for check in report.checks], axis=0)
+    original = [*mean[1:], mean[0]] if len(mean) == 3 else [*mean]
+    seen = settings["pipeline"]["patch"] or settings["dataset"]["size"] or ()
+    for metric, lengths in (("original_size", original), ("input_size", seen)):
+        for number, length in enumerate(lengths, start=1):
+            yield f"{metric}_{number}", "", float(length)
+
+
+def _foreground(dataset: Any, report: Any) -> Iterator[tuple[str, str, float]]:
+    names = [""] if len(dataset.classes) == 2 else dataset.classes[1:]
+    for label, name in enumerate(names, start=1):
+        yield "foreground", name, report.mean_share(label)
+
+
+def table(cells: list[dict[str, Any]], name: str, published: str, protocol: str) -> Any:
+    """Return ``table_long`` of such cells beside the published ones; equality after rounding decides.
+
+    Args:
+        cells: What `facts` returned, of all data sets.
+        name: Name of the table.
+        published: Text of the published table.
+        protocol: ``paper`` or ``other``.
+    """
+    import pandas as pd
+
+    from rareseg import evaluation
+
+    empty = {"network": "", "loss": "", "arguments": "", "marker": "", "seed": "", "run": "facts"}
+    ours = pd.DataFrame(cells).assign(table=name, protocol=protocol, **empty)
+    ours = ours.assign(low=ours["ours"], high=ours["ours"]).astype({"cases": "Int64"})
+    ours = ours.assign(**dict.fromkeys(("seed_sd", "p_raw", "p_adjusted"), float("nan")))
+    blocks, rows = ["dataset", "metric", "class"], ["loss"]
+    long = evaluation.compare(ours, evaluation.from_csv(published), rows=rows, blocks=blocks)
+    return long[list(evaluation.TABLE_COLUMNS)]

@@ -1,0 +1,130 @@
+"""The command line of every script: which options there are, and where files lie that it does not name."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from rareseg.experiments._yaml import ConfigError
+from rareseg.experiments.config import PROFILES
+
+WIDTH = 120
+"""Columns of the output where there is no terminal."""
+
+
+def parser(table: str) -> argparse.ArgumentParser:
+    """Return the parser of a table's script, or of ``compare``, which takes a configuration."""
+    own = table == "compare"
+    found = argparse.ArgumentParser(
+        prog="compare_losses.py" if own else f"reproduce_{table}.py",
+        description="Train and score losses on any data set or your own folder, and compare them."
+        if own
+        else f"Train and score the runs of {table}, and compare them with the published table.",
+        allow_abbrev=False,
+    )
+    if own:
+        found.add_argument("config", type=Path, help="YAML file, as configs/example_folder.yaml")
+    for add in (_what, add_places, _how):
+        add(found)
+    return found
+
+
+def add_profile(found: argparse.ArgumentParser) -> None:
+    """Add what says which profile."""
+    found.add_argument(
+        "--profile",
+        default="paper",
+        choices=PROFILES,
+        help="paper: the file as it stands, for tables the published protocol (default); cpu: real data on two cores; "
+        "demo: phantoms, minutes",
+    )
+
+
+def _what(found: argparse.ArgumentParser) -> None:
+    """Add what says which runs."""
+    add_profile(found)
+    found.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE[,KEY=VALUE]",
+        help="keep the runs that match; a second --only is 'or'; keys: dataset, network, loss, seed, swept arguments",
+    )
+    found.add_argument(
+        "--set", action="append", default=[], metavar="KEY.KEY=VALUE", help="change a value of the configuration"
+    )
+    found.add_argument("--seeds", metavar="0-4", help="other seeds")
+
+
+def add_places(found: argparse.ArgumentParser) -> None:
+    """Add what says where files lie."""
+    found.add_argument(
+        "--data",
+        type=Path,
+        default=os.environ.get("RARESEG_DATA"),
+        help="folder that holds one folder per data set (default: RARESEG_DATA, else data/)",
+    )
+    found.add_argument("--results", type=Path, help="where everything goes (default: results/<profile>/)")
+
+
+def _how(found: argparse.ArgumentParser) -> None:
+    """Add what says what to do."""
+    found.add_argument(
+        "--workers", type=_positive, help="runs at once (default: what cores, threads and free memory allow)"
+    )
+    found.add_argument(
+        "--dry-run", action="store_true", help="say what would be run, at what cost, and what data is missing"
+    )
+    found.add_argument(
+        "--measure", action="store_true", help="with --dry-run: time steps and samples on this machine, print hours"
+    )
+    found.add_argument(
+        "--report-only", action="store_true", help="make the tables from what is stored, without training"
+    )
+    found.add_argument("--case", default="", metavar="ID", help="the case shown in figures")
+    found.add_argument(
+        "--explain",
+        nargs="?",
+        const="",
+        metavar="KEY",
+        help="say what every key of the configuration means, its default, its value and where that comes from",
+    )
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text}")
+    return number
+
+
+def seeds(text: str) -> list[int]:
+    """Read ``0-4`` or ``0,2,5``."""
+    try:
+        first, dash, last = text.partition("-")
+        found = list(range(int(first), int(last) + 1)) if dash else [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise ConfigError(f"--seeds {text}: expected 0-4 or 0,2,5") from error
+    if not found:
+        raise ConfigError(f"--seeds {text}: the range is empty")
+    return found
+
+
+def root() -> Path:
+    """Return the clone that the script lies in, or the working folder where there is none."""
+    script = Path(sys.argv[0]).resolve()
+    return (
+        script.parents[1]
+        if script.parent.name == "scripts" and (script.parents[1] / "configs").is_dir()
+        else Path.cwd()
+    )
+
+
+def configuration(table: str) -> Path:
+    """Return the configuration of a table: the clone's, where there is one, or the packaged copy."""
+    mine = root() / "configs" / f"{table}.yaml"
+    if mine.is_file():
+        return mine
+    from importlib import resources
+
+    return Path(str(resources.files("rareseg.configs").joinpath(f"{table}.yaml")))

@@ -1,0 +1,131 @@
+"""From a configuration to the plain values that hold for one point of its grid."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from rareseg.experiments import catalogue
+from rareseg.experiments._yaml import ConfigError
+from rareseg.experiments.place import Source
+from rareseg.experiments.sections import Config, Evaluation, Pipeline, Training
+
+_SECTIONS: dict[str, type[BaseModel]] = {"pipeline": Pipeline, "training": Training, "evaluation": Evaluation}
+
+
+def merge(base: Any, change: Any) -> Any:
+    """Return ``base`` with ``change`` merged in key by key; `overrides` are added, every other list is replaced."""
+    if not (isinstance(base, dict) and isinstance(change, dict)):
+        return change
+    merged = dict(base)
+    for key, value in change.items():
+        if key == "overrides" and isinstance(value, list):
+            merged[key] = [*base.get(key, []), *value]
+        elif key in ("networks", "losses"):
+            merged[key] = {**base.get(key, {}), **value}  # options of one network mean nothing to another
+        else:
+            merged[key] = merge(base[key], value) if key in base else value
+    return merged
+
+
+def triples(config: Config) -> Iterator[dict[str, str]]:
+    """Yield data set, network and loss of every point, in the order of the grid; none twice."""
+    seen: set[tuple[str, str, str]] = set()
+    for product in config.grid.root:
+        for dataset in product.dataset:
+            for network in product.network:
+                for loss in product.loss:
+                    if (dataset, network, loss) not in seen:
+                        seen.add((dataset, network, loss))
+                        yield {"dataset": dataset, "network": network, "loss": loss}
+
+
+def sections_at(config: Config, point: Mapping[str, str], source: Source | None = None) -> dict[str, Any]:
+    """Return `pipeline`, `training` and `evaluation` for one point of the grid, overrides applied in order.
+
+    Args:
+        config: The configuration.
+        point: ``dataset``, ``network`` and ``loss``, as far as there are any.
+        source: Where keys were written, for messages.
+
+    Raises:
+        ConfigError: An override holds a key or a value that cannot be.
+    """
+    plain = {name: getattr(config, name).model_dump() for name in _SECTIONS}
+    blame: dict[str, int] = {}
+    for index, override in enumerate(config.overrides):
+        if all(point.get(kind) in _names(names) for kind, names in override.where.items()):
+            for name in plain:
+                if change := getattr(override, name):
+                    plain[name] = merge(plain[name], change)
+                    blame[name] = index
+    built = {}
+    for name, kind in _SECTIONS.items():
+        try:
+            built[name] = kind.model_validate(plain[name])
+        except ValidationError as error:
+            raise ConfigError(_blamed(error, name, blame.get(name, 0), source)) from error
+    return built
+
+
+def _names(names: str | list[str]) -> list[str]:
+    return [names] if isinstance(names, str) else names
+
+
+def _blamed(error: ValidationError, section: str, override: int, source: Source | None) -> str:
+    """Return one sentence for what is wrong with an override."""
+    first = error.errors()[0]
+    loc = ("overrides", override, section, *first["loc"])
+    hint = ""
+    if first["type"] == "extra_forbidden":
+        hint = catalogue.nearest(str(first["loc"][-1]), keys_at((section, *first["loc"][:-1])))
+    place = source.place(loc) if source else ".".join(map(str, loc))
+    return f"{place}: {'unknown key' if hint else first['msg'].lower()}{hint}"
+
+
+def keys_at(loc: tuple[Any, ...]) -> list[str]:
+    """Return the keys that the section at ``loc`` knows."""
+    schema = Config.model_json_schema()
+    node: Any = schema
+    for part in loc:
+        node = _subschema(node, schema, str(part))
+    return list(_followed(node, schema).get("properties", {}))
+
+
+def _subschema(node: Any, schema: Mapping[str, Any], part: str) -> Any:
+    node = _followed(node, schema)
+    if part in node.get("properties", {}):
+        return node["properties"][part]
+    return node.get("items") or node.get("additionalProperties") or {}
+
+
+def _followed(node: Any, schema: Mapping[str, Any]) -> Any:
+    """Follow references, and of alternatives take the first that is a mapping or a list."""
+    while isinstance(node, dict) and ("$ref" in node or "anyOf" in node):
+        if "$ref" in node:
+            node = schema["$defs"][node["$ref"].rpartition("/")[2]]
+        else:
+            node = next((one for one in node["anyOf"] if "$ref" in one or one.get("type") != "null"), {})
+    return node if isinstance(node, dict) else {}
+
+
+def loss_at(config: Config, loss: str, swept: Mapping[str, float]) -> dict[str, Any]:
+    """Return the loss of a point with all arguments; those of adaptive_log under the names that `symbols` gives."""
+    given = {"name": loss, **config.losses.get(loss, {}), **swept}
+    if given["name"] == "adaptive_log":
+        given = {config.symbols.renamed.get(key, key): value for key, value in given.items()}
+    return catalogue.filled(given, catalogue.losses())
+
+
+def network_at(config: Config, network: str) -> dict[str, Any]:
+    """Return the network of a point with all options."""
+    return catalogue.filled(config.networks[network], catalogue.networks())
+
+
+def settings_at(config: Config, point: Mapping[str, str], swept: Mapping[str, float]) -> dict[str, Any]:
+    """Return the plain values of the sections `dataset`, `pipeline`, `network`, `loss`, `training`, `evaluation`."""
+    settings = {name: section.model_dump(mode="json") for name, section in sections_at(config, point).items()}
+    settings["dataset"] = config.datasets[point["dataset"]].model_dump(mode="json")
+    settings["network"] = network_at(config, point["network"]) if "network" in point else None
+    settings["loss"] = loss_at(config, point["loss"], swept) if "loss" in point else None
+    return settings

@@ -1,0 +1,5 @@
+"""Draw the figures of both papers from stored runs."""
+
+from rareseg.experiments import main
+
+raise SystemExit(main("figures"))

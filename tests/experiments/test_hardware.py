@@ -1,0 +1,27 @@
+import pytest
+
+from rareseg.experiments import cli, hardware, pool
+
+VISIBLE = [("0,1", ["0", "1"]), ("2", ["2"]), ("", []), ("-1", []), ("GPU-8a5f", ["GPU-8a5f"])]
+
+
+@pytest.mark.parametrize(("allowed", "expected"), VISIBLE)
+def test_devices_are_those_that_the_environment_allows_and_each_has_a_worker(monkeypatch, allowed, expected):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", allowed)
+    assert hardware.gpus() == expected
+    if expected:
+        assert cli.default_workers([]) == len(expected)
+
+
+def test_a_worker_sees_the_device_that_the_fewest_others_use(monkeypatch, tmp_path):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    one = pool.Pool([], 3, tmp_path / "log", lambda _: None)
+    chosen = []
+    for _ in range(4):
+        child = pool.Child.__new__(pool.Child)
+        child.gpu = one._free_gpu()
+        one._children.append(child)
+        chosen.append(child.gpu)
+    assert sorted(chosen) == ["0", "0", "1", "1"]
+    assert pool.environment(1, "1")["CUDA_VISIBLE_DEVICES"] == "1"
+    assert pool.environment(1)["CUDA_VISIBLE_DEVICES"] == "0,1"

@@ -1,0 +1,282 @@
+"""From stored runs to every file of a table, without training: the runs are written by hand beside phantoms."""
+
+import io
+import re
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from rareseg import datasets, evaluation
+from rareseg.experiments import config, figures, grid, page, pictures, store, stored
+from rareseg.experiments.cases import open_cases
+from rareseg.experiments.report import Report
+
+YAML = Path(str(files("rareseg.configs").joinpath("table3.yaml")))
+SETTINGS = [
+    "grid.dataset=[isic2018]",
+    "grid.network=[unet, focusnet]",
+    "grid.loss=[dice, combo, focal, adaptive_log]",
+    "datasets.isic2018={size: [32, 32], phantom: {cases: 20, size: 48}}",
+    "report.reference=adaptive_log",
+]
+SHIFTS = {"dice": 3, "combo": 2, "adaptive_log": 1}  # pixels by which each loss misses; focal diverged
+
+
+def written(one, cases):
+    """Write a run by hand: predictions are the truth, shifted."""
+    one.run.folder.mkdir(parents=True)
+    state = {"state": "diverged", "reason": "the loss became <nan> at step 3"}
+    if one.point.loss != "focal":
+        state = {"state": "finished", "reason": None}
+        one.run.weights.touch()
+        score(one, cases)
+    machine = {"processor": "a processor", "devices": [], "threads": 1, "backend": "tensorflow", "versions": {}}
+    record = {"machine": machine, "started": "2026-01-02T03:04:05+00:00", "hours": 0.25, "peak_memory_mib": 1234}
+    store.write_json(one.run.folder / "run.json", record | state)
+    epochs = pd.DataFrame(
+        {"epoch": range(1, 6), "step": range(1, 6), "loss": [0.9, 0.5, 0.3, 0.2, 0.1], "seconds": 1.0}
+    )
+    epochs = epochs.assign(jaccard=1 - epochs["loss"], dsc=0.5, val_loss=None, val_jaccard=None, val_dsc=None)
+    epochs.to_csv(one.run.folder / "history.csv", index=False)
+
+
+def score(one, cases):
+    rows, histogram = [], 0
+    for case in cases.parts(one.point.settings)["test"]:
+        truth = np.asarray(case.read_label())
+        predicted = np.roll(truth, SHIFTS[one.point.loss] + (one.point.network == "unet"), axis=1)
+        counted = evaluation.counts(truth, predicted, 2)[1]
+        scores = np.where(predicted > 0, 0.9, 0.1)
+        histogram = histogram + evaluation.score_histogram(scores, truth)
+        rows.append(["test", case.id, case.group, 1, *counted, evaluation.auc(scores, truth)])
+        (one.evaluation / "predictions").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(predicted.astype(np.uint8)).save(one.evaluation / "predictions" / f"{case.id}.png")
+    np.savez_compressed(one.evaluation / "scores.npz", histogram=histogram)
+    columns = ["part", "case", "group", "class", "TP", "FP", "FN", "TN", "auc"]
+    store.write_rows(one.evaluation / "cases.csv", columns, rows)
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """A report over three finished losses and one that failed, on two networks."""
+    folder = tmp_path_factory.mktemp("stored")
+    asked = config.read(YAML, "demo", SETTINGS)
+    points, opened = grid.points(asked), {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RARESEG_CACHE", str(folder / "cache"))
+        for key in ("isic2018",):
+            datasets.make_phantoms(key, folder / "phantoms" / key, cases=20, size=48, seed=0)
+            settings = next(point.settings for point in points if point.dataset == key)
+            opened[key] = open_cases(key, folder / "phantoms" / key, settings, workers=1)
+    due = [store.Due(one, store.Run(folder / "runs" / grid.identity(one, "0", "tensorflow")), True) for one in points]
+    for one in due:
+        written(one, opened[one.point.dataset])
+    return Report(asked, "other", points, due, opened, folder, source=YAML, profile="demo", settings=SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def folder(report):
+    """The folder of the table after its files were written."""
+    report.write(Console(file=io.StringIO(), width=120))
+    return report.folder
+
+
+@pytest.fixture(scope="module")
+def html(folder):
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+FILES = [
+    "table_long.csv",
+    "table_wide.csv",
+    "pairs.csv",
+    "sweep.csv",
+    "baselines.csv",
+    "table.md",
+    "table.tex",
+    "report.html",
+]
+FIGURES = [
+    *(f"{kind}-{dataset}-{network}" for kind in ("curves", "distributions", "examples", "roc")
+      for dataset in ("isic2018",) for network in ("unet", "focusnet")),
+    "cells",
+]  # fmt: skip
+
+
+def test_every_file_is_there(folder):
+    assert {path.name for path in folder.iterdir()} == {*FILES, "figures"}
+    drawn = {path.name for path in (folder / "figures").iterdir()}
+    assert drawn == {".made-from", *(f"{name}.{kind}" for name in FIGURES for kind in ("svg", "png"))}
+
+
+def test_the_tables_hold_what_was_stored(folder):
+    long = evaluation.from_csv((folder / "table_long.csv").read_text(encoding="utf-8"))
+    assert len(long) == 2 * 4 * 3
+    assert set(long.loc[long["loss"] == "focal", "verdict"]) == {"failed"}
+    assert long.loc[long["loss"] != "focal", "ours"].notna().all()
+    jaccard = long[(long["metric"] == "jaccard") & (long["rank"] == 1)]
+    assert set(jaccard["loss"]) == {"adaptive_log"}  # shifted least
+
+
+def test_the_page_is_one_file_without_network_or_inline_style(html):
+    assert not re.findall(r"<(?:link|iframe|object|embed)\b|@import|style=|javascript:|\son\w+=", html)
+    assert not re.findall(r'(?:src|href)="(?!#|data:|\.\./runs/)[^"]*"', html)
+    assert len(html.encode()) < 1_000_000
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', html)[1]
+    for kind, tag in (("style", "style"), ("script", "script")):
+        text = re.search(rf"<{tag}>(.*?)</{tag}>", html, re.DOTALL)[1]
+        assert f"{kind}-src 'sha256-{page._hash(text)}'" in policy
+    assert policy.startswith("default-src 'none'")
+
+
+def test_the_page_says_what_it_is_and_what_failed(html):
+    text = re.sub(r"<svg.*?</svg>", "", html, flags=re.DOTALL)
+    for expected in (
+        "phantom data, no reproduction",
+        "Verdict: undecided",
+        "0 of 24 cells comparable",
+        "Claims",
+        "was measured on phantom data",
+        "fails (highest in 5 of 6",
+        "the loss became &lt;nan&gt; at step 3",
+        "Friedman&#39;s test over blocks needs 3 losses and 5 complete blocks; there are 4 and 0.",
+        "chosen: there is no validation set",
+        "uv run scripts/reproduce_table3.py --profile demo",
+        "--report-only",
+        "1,234",
+        "Adaptive log has the best Jaccard",
+    ):
+        assert expected in text, expected
+
+
+def test_links_of_the_page_lead_to_label_maps(html, folder):
+    links = re.findall(r'href="(\.\./runs/[^"]+)"', html)
+    assert len(links) == 2 * 4 * 3  # blocks, test cases, finished losses
+    assert all((folder / link).is_file() for link in links)
+
+
+def test_headings_and_ids_are_where_the_contents_say(html):
+    anchors = re.findall(r'<a href="#([^"]+)"', html)
+    ids = re.findall(r' id="([^"]+)"', html)
+    assert set(anchors) <= set(ids)
+    assert len(ids) == len(set(ids))
+
+
+@pytest.mark.usefixtures("html")
+def test_a_second_report_is_equal_byte_for_byte_and_draws_nothing(report, folder, monkeypatch):
+    kept = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    monkeypatch.setattr(figures, "write", None)  # would fail if it were called
+    report.write(Console(file=io.StringIO(), width=120))
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == kept
+
+
+def test_the_example_is_the_median_case_over_losses(report):
+    runs = {
+        one.point.loss: one
+        for one in report.due
+        if one.finished() and (one.point.dataset, one.point.network) == ("isic2018", "unet")
+    }
+    dsc = pd.concat(
+        [pd.read_csv(one.evaluation / "cases.csv", dtype={"case": str}).set_index("case") for one in runs.values()]
+    ).assign(dsc=lambda rows: 2 * rows["TP"] / (2 * rows["TP"] + rows["FP"] + rows["FN"]))["dsc"]
+    means = dsc.groupby(level=0).mean().sort_values(kind="stable")
+    assert pictures.median_case(runs) == means.index[(len(means) - 1) // 2]
+
+
+def test_worst_cases_come_first(report):
+    made = report.tables()
+    section = report.pictures(made).sections[0]
+    worst = report._worst(section)
+    assert [row["value"] for row in worst] == sorted(row["value"] for row in worst)
+    assert {label for row in worst for label, _ in row["links"]} == {"Dice", "Combo", "Adaptive log"}
+
+
+def test_a_published_value_that_a_user_fills_in_is_compared(report, monkeypatch):
+    def published(self, table):
+        frame = original(self, table)
+        cell = (frame["dataset"] == "isic2018") & (frame["network"] == "unet") & (frame["loss"] == "dice")
+        return frame.assign(value=frame["value"].mask(cell & (frame["metric"] == "recall"), filled))
+
+    original = Report._published
+    found = {}
+    for filled in ("", "51.20"):
+        monkeypatch.setattr(Report, "_published", published)
+        found[filled] = report.tables().long.set_index(["network", "loss", "metric"]).loc[("unet", "dice", "recall")]
+    assert found[""]["verdict"] == "no_reference"
+    assert (found["51.20"]["verdict"], found["51.20"]["published"]) == ("not_real", 0.512)
+
+
+CLASSES = [
+    pytest.param("drive", False, {"hec": False}, ["foreground"], id="two classes"),
+    pytest.param("kits19", False, {"hec": False}, ["kidney", "tumour"], id="as the paper's table"),
+    pytest.param("kits19", False, {"hec": True}, ["kidney", "tumour", "hec"], id="as the challenge"),
+    pytest.param("kits19", True, {"hec": False}, ["kidney", "tumour", "mean"], id="one's own table"),
+    pytest.param("unknown", True, {"hec": False}, ["foreground"], id="a folder that is not there"),
+]
+
+
+@pytest.mark.parametrize(("dataset", "mean", "settings", "classes"), CLASSES)
+def test_columns_of_several_classes(dataset, mean, settings, classes):
+    assert stored.shown_classes(dataset, {}, settings, mean=mean) == classes
+
+
+HOSTILE = "<script>alert(1)</script>"
+
+
+@pytest.fixture(scope="module")
+def hostile(report):
+    """The page with a case, a run and a reason that are markup."""
+    shown = []
+    original = page.render
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(page, "render", lambda given: shown.append(given) or original(given))
+        report.write(Console(file=io.StringIO(), width=120))
+    (given,) = shown
+    section = {**given["sections"][0], "worst": [{"id": HOSTILE, "value": "0.1", "links": [(HOSTILE, '"><b>')]}]}
+    row = {**given["runs"][0], "id": HOSTILE}
+    return original({**given, "title": HOSTILE, "sections": [section], "runs": [row], "failed": [HOSTILE]})
+
+
+def test_markup_in_names_stays_text(hostile):
+    assert len(re.findall(r"<script\b", hostile)) == 1  # ours
+    assert hostile.count("&lt;script&gt;alert(1)&lt;/script&gt;") >= 5
+    assert 'href="&#34;&gt;&lt;b&gt;"' in hostile
+
+
+def test_of_a_sweep_the_best_validation_dsc_becomes_the_row(report):
+    point = {"dataset": "isic2018", "network": "unet", "loss": "dice", "data": "phantom", "protocol": "other"}
+    points = pd.DataFrame([{**point, "arguments": f"gamma=0.{step}"} for step in (1, 2, 3)])
+    runs = points.assign(run=["a", "b", "c"], seed=0, state="finished")
+    counted = pd.DataFrame({"case": ["x", "y"], "group": "", "class": "foreground", "TP": 5, "FN": 0, "TN": 5})
+    hits = {"a": 3, "b": 1, "c": 2}
+    found = pd.concat([counted.assign(run=run, FP=misses) for run, misses in hits.items()])
+    asked = report.config.model_copy(
+        update={"report": report.config.report.model_copy(update={"gamma_selection": "validation"})}
+    )
+    one = Report(asked, "other", report.points, report.due, report.opened, report.results)
+    frames = stored.Frames(runs, found.assign(FP=[9, 9, 0, 0, 9, 9]), found)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Report, "_points", lambda _: points)
+        cells = one._cells(points)
+        assert one._chosen(cells, frames, one._settings())["arguments"].tolist() == ["gamma=0.2"]
+
+
+def test_a_table_about_data_sets_has_a_page_without_runs():
+    published = evaluation.from_csv(files("rareseg.published").joinpath("ufl_table1.csv").read_text(encoding="utf-8"))
+    known = published[published["value"] != ""]
+    ours = known[["dataset", "metric", "class"]].assign(network="", loss="", arguments="", run="facts", cases=3)
+    ours = ours.assign(ours=known["value"].astype(float) + (known["dataset"] == "drive"), data="real", protocol="paper")
+    ours = ours.assign(low=ours["ours"], high=ours["ours"], marker="", seed="", seed_sd=np.nan, table="ufl_table1")
+    long = evaluation.compare(
+        ours.astype({"cases": "Int64"}), published, rows=["loss"], blocks=["dataset", "metric", "class"]
+    ).assign(verdict=np.where(known["dataset"] == "drive", "higher", "match"))
+    html = page.of_facts(long, {"title": "Data sets", "notes": []}, "seeds: [0]  # chosen\n")
+    drive = (known["dataset"] == "drive").sum()
+    assert f"{len(known) - drive} of {len(known)} values are the paper&#39;s, after rounding" in html
+    assert "CVC-ClinicDB" in html
+    assert "Runs that failed" not in html
