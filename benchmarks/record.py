@@ -24,20 +24,24 @@ class Figure:
         name: What was measured.
         value: The number.
         target: What it must not exceed; None where nothing is promised.
+        at_least: Whether ``target`` is what it must reach instead.
     """
 
     name: str
     value: float
     target: float | None = None
+    at_least: bool = False
 
     @property
     def ok(self) -> bool:
         """Whether the target is met."""
-        return self.target is None or self.value <= self.target
+        if self.target is None:
+            return True
+        return self.value >= self.target if self.at_least else self.value <= self.target
 
     def __str__(self) -> str:
         """Return the line that is printed."""
-        target = "(no target)" if self.target is None else f"(target <= {self.target:g})"
+        target = "(no target)" if self.target is None else f"(target {'>=' if self.at_least else '<='} {self.target:g})"
         return f"{self.name}: {self.value:.2f} {target} {'ok' if self.ok else 'short'}"
 
 
