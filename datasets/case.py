@@ -131,6 +131,10 @@ class Case:
         """
         files.write_png(path, self._writable(path, label, (".png",)), text)
 
+    def read_written(self, path: Path) -> np.ndarray:
+        """Return the classes that ``write_label`` wrote, (H, W) uint8."""
+        return files.grey(path)
+
     def _writable(self, path: Path, label: np.ndarray, suffixes: tuple[str, ...]) -> np.ndarray:
         """Return classes as uint8, if they and the name of the file are what can be written."""
         if not path.name.endswith(suffixes):

@@ -107,6 +107,10 @@ class Scan(Case):
         classes = self._writable(path, label, volumes.SUFFIXES).transpose(np.argsort(self.order))
         volumes.write(path, classes, self.affine, text or self.id[:79], like=self.grid.path)
 
+    def read_written(self, path: Path) -> np.ndarray:
+        """Return the classes that ``write_label`` wrote, (D, H, W) uint8."""
+        return volumes.read(volumes.header(path)).transpose(self.order)
+
     def check(self) -> Check:
         """Read everything slab by slab and return what was found; bad files raise `DataError`."""
         counts = sum(

@@ -254,7 +254,7 @@ class Pictures:
             return
         settings = next(one.point.settings["evaluation"] for one in self.due if one.point.dataset == block.dataset)
         source = cases.originals[case] if settings["grid"] == "original" else prepared[case]
-        shown = example(case, source, block.runs, fov=settings["mask"] == "fov")
+        shown = example(source, cases.originals[case], block.runs, fov=settings["mask"] == "fov")
         examples.examples([shown], block.title, path, data=cases.kind)
 
 
@@ -282,19 +282,28 @@ def median_case(runs: dict[str, Due]) -> str:
     return str(dsc.sort_values(kind="stable").index[(len(dsc) - 1) // 2]) if len(dsc) else ""
 
 
-def example(case: str, source: Any, runs: dict[str, Due | None], *, fov: bool) -> dict[str, Any]:
-    """Return one row of ``examples.examples``; of a volume, its axial slice with the most foreground."""
+def example(source: Any, original: Any, runs: dict[str, Due | None], *, fov: bool) -> dict[str, Any]:
+    """Return one row of ``examples.examples``; of a volume, its axial slice with the most foreground.
+
+    Args:
+        source: The case on the grid of the evaluation.
+        original: The case as it is on disk, which knows in what order the axes of its files are.
+        runs: Row -> run, None where none is finished.
+        fov: Whether nothing counts outside the field of view.
+    """
     truth, image = np.asarray(source.read_label()), np.asarray(source.read_image())
     mask = source.read_mask() if fov else None
-    where: tuple[Any, ...] = examples.axial(truth, source.affine) if truth.ndim == 3 else ()
+    where: tuple[Any, ...] = ()
+    if truth.ndim == 3:
+        where = examples.axial(truth, original.affine[:, [*original.order, 3]])
     image = image[where]
     image = image[..., 0] if image.shape[-1] == 1 else image[..., :3]
     if image.dtype != np.uint8:  # scaled for the network, or Hounsfield units
         low, high = np.percentile(image, [0.5, 99.5])
         image = np.clip((image - low) / max(float(high - low), 1e-6), 0, 1)
-    paths = {row: one and stored.label_map(one, case) for row, one in runs.items()}
-    predictions = {row: path and stored.read_label_map(path)[where] for row, path in paths.items()}
-    shown = {"id": case, "image": image, "truth": truth[where], "predictions": predictions}
+    paths = {row: one and stored.label_map(one, source.id) for row, one in runs.items()}
+    predictions = {row: path and original.read_written(path)[where] for row, path in paths.items()}
+    shown = {"id": source.id, "image": image, "truth": truth[where], "predictions": predictions}
     return shown if mask is None else shown | {"mask": np.asarray(mask)[where]}
 
 

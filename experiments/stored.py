@@ -118,17 +118,6 @@ def label_map(one: Due, case: str) -> Path | None:
     return None
 
 
-def read_label_map(path: Path) -> np.ndarray:
-    """Return a predicted label map, in the order of the axes of the case."""
-    if path.suffix == ".png":
-        from PIL import Image
-
-        return np.asarray(Image.open(path))
-    import nibabel
-
-    return np.asarray(nibabel.load(path).dataobj)  # pyright: ignore[reportAttributeAccessIssue]
-
-
 def read_tables(folder: Path) -> tuple[pd.DataFrame, ...]:
     """Return the frames that an earlier call wrote for another table, empty where it wrote none."""
     paths = [folder / file for file in TABLES]

@@ -15,6 +15,7 @@ from rareseg import datasets, evaluation
 from rareseg.experiments import config, figures, grid, page, pictures, store, stored
 from rareseg.experiments.cases import open_cases
 from rareseg.experiments.report import Report
+from rareseg.pipeline import write_prediction
 
 YAML = Path(str(files("rareseg.configs").joinpath("table3.yaml")))
 SETTINGS = [
@@ -280,3 +281,15 @@ def test_a_table_about_data_sets_has_a_page_without_runs():
     assert f"{len(known) - drive} of {len(known)} values are the paper&#39;s, after rounding" in html
     assert "CVC-ClinicDB" in html
     assert "Runs that failed" not in html
+
+
+@pytest.mark.parametrize("key", ["brats2020", "kits19"])
+def test_an_example_of_a_volume_is_its_axial_slice_whatever_the_order_of_the_files_axes(key, tmp_path, monkeypatch):
+    dataset = datasets.open(key, datasets.make_phantoms(key, tmp_path / key, cases=4, size=48, seed=0))
+    case = max(dataset.cases, key=lambda one: np.count_nonzero(one.read_label()))
+    write_prediction(case, case.read_label(), tmp_path / "predicted.nii.gz")
+    monkeypatch.setattr(stored, "label_map", lambda *_: tmp_path / "predicted.nii.gz")
+    shown = pictures.example(case, case, {"dice": store.Due(None, None, True)}, fov=False)
+    foreground = np.count_nonzero(case.read_label(), axis=(1, 2))
+    np.testing.assert_array_equal(shown["truth"], case.read_label()[foreground.argmax()])
+    np.testing.assert_array_equal(shown["predictions"]["dice"], shown["truth"])

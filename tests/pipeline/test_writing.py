@@ -60,6 +60,7 @@ def test_every_orientation_overlays_its_files_voxel_for_voxel(tmp_path, order, f
     write_prediction(case, predict(identity, case, CONFIG), path, "phantom")
     written, image, truth = (nibabel.load(one) for one in (path, case.image, case.labels[0]))
     np.testing.assert_array_equal(np.asarray(written.dataobj), np.asarray(truth.dataobj))
+    np.testing.assert_array_equal(case.read_written(path), case.read_label())
     assert written.get_data_dtype() == np.uint8
     np.testing.assert_allclose(written.affine, image.affine, atol=1e-6)
     for kind in ("get_sform", "get_qform"):
@@ -109,6 +110,7 @@ def test_pictures_are_png_whose_grey_levels_are_classes(picture, tmp_path):
         assert written.mode == "L"
         assert written.text == {"Comment": "phantom"}
         np.testing.assert_array_equal(np.asarray(written), picture.read_label())
+    np.testing.assert_array_equal(picture.read_written(tmp_path / "out.png"), picture.read_label())
 
 
 def test_what_cannot_be_written_is_one_sentence_and_no_file(picture, tmp_path):
