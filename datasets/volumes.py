@@ -210,9 +210,9 @@ def class_slabs(head: Header, classes: Mapping[int, int], hint: str = "") -> Ite
     strange: Counter[float] = Counter()
     for where, values in slabs(head):
         with np.errstate(invalid="ignore"):
-            whole = values.astype(np.int32, copy=False)
-        found = table[np.clip(whole, 0, _UNKNOWN)]
-        odd = (found == _UNKNOWN) | (whole != values) | (whole < 0)
+            integers = values.astype(np.int32, copy=False)
+        found = table[np.clip(integers, 0, _UNKNOWN)]
+        odd = (found == _UNKNOWN) | (integers != values) | (integers < 0)
         if odd.any():
             strange.update(dict(zip(*map(np.ndarray.tolist, np.unique(values[odd], return_counts=True)), strict=True)))
         yield where, found

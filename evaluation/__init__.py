@@ -15,7 +15,7 @@ from typing import Any
 from rareseg.evaluation.baselines import all_background, best_otsu, best_threshold, otsu
 from rareseg.evaluation.batchwise import batch_metrics
 from rareseg.evaluation.bootstrap import interval, resampled_means, resampled_totals, stability
-from rareseg.evaluation.confusion import COUNTS, counts
+from rareseg.evaluation.confusion import COUNTS, FOREGROUND, HEC, MEAN, counts
 from rareseg.evaluation.overlap import METRICS, aggregate, mean_of_defined, metrics
 from rareseg.evaluation.scores import auc, pooled_auc, pooled_auc_error, roc_points, score_histogram
 from rareseg.evaluation.surface import DISTANCES, surface_distances
@@ -42,6 +42,9 @@ _HOME = {name: module for module, names in _LATER.items() for name in names}
 __all__ = [  # noqa: PLE0604 # pyright: ignore[reportUnsupportedDunderAll]
     "COUNTS",
     "DISTANCES",
+    "FOREGROUND",
+    "HEC",
+    "MEAN",
     "METRICS",
     "aggregate",
     "all_background",

@@ -8,15 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from rareseg.evaluation.confusion import COUNTS
+from rareseg.evaluation.confusion import BACKGROUND, COUNTS, HEC, MEAN
 from rareseg.evaluation.overlap import METRICS, Empty, canonical, metrics
 
 POINT = ("dataset", "network", "loss", "arguments")
 STATES = ("finished", "failed", "not_run")
-BACKGROUND = "background"
-UNION = "hec"
-"""All foreground classes as one object, where it was counted; as the KiTS19 challenge calls kidney plus tumour."""
-MEAN = "mean"
 _KEYS = {"run", "case", "group", "class", "part", *POINT, "seed"}
 
 
@@ -86,7 +82,7 @@ def collect(
     points, cases = {}, {}
     for key in grid[list(POINT)].drop_duplicates().itertuples(index=False, name=None):
         point = _point(by_point.get(key, runs.iloc[:0]), by_run)
-        outside = {UNION} if include_background else {UNION, BACKGROUND}
+        outside = {HEC} if include_background else {HEC, BACKGROUND}
         points[key] = point = replace(point, averaged=frozenset(point.classes) - outside)
         if point.finished:
             _check_same_cases(cases.setdefault(key[:2], point), point)

@@ -12,6 +12,9 @@ import numpy as np
 
 COUNTS = ("TP", "FP", "FN", "TN")
 """Names of the last axis of every array of counts."""
+BACKGROUND, FOREGROUND, MEAN, HEC = "background", "foreground", "mean", "hec"
+"""Names of classes in tables: class 0, the only other one, the mean of several, and several as one object where that
+was counted (the hierarchical evaluation class of the KiTS challenges: kidney plus tumour)."""
 
 
 def counts(

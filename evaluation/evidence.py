@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from rareseg.evaluation.confusion import FOREGROUND
 from rareseg.evaluation.overlap import canonical
 from rareseg.evaluation.published import arguments
 
-FOREGROUND = "foreground"
 REACHED = 0.95
 """Share of the last Jaccard from which on a network counts as having reached its level."""
 

@@ -38,6 +38,7 @@ TABLE_COLUMNS = (
 )
 SWEEP_COLUMNS = ("block", "loss", "arguments", "ours", "low", "high")
 _CELL = (*POINT, "metric", "class")
+_MEASURED = ("ours", "low", "high", "seed_sd", "cases", "seed", "run")
 _INTEGERS = ("rank", "published_rank", "cases", "n")
 _NUMBERS = (
     *("published", "published_uncertainty", "ours", "low", "high", "difference", "seed_sd", "p_raw", "p_adjusted"),
@@ -119,8 +120,7 @@ def table_long(
     """
     points = collect(grid, runs, results, settings.include_background)
     cells = grid[[*_CELL, "data", "protocol"]].reset_index(drop=True)
-    measured = [_measure(points[_point_of(cell)], cell, settings) for cell in cells.to_dict("records")]
-    ours = cells.join(pd.DataFrame(measured, index=cells.index)).astype({"cases": "Int64"}).assign(table=settings.name)
+    ours = _measured(cells, points, settings).astype({"cases": "Int64"}).assign(table=settings.name)
     tested = against_reference(
         _values(cells, points, settings), settings.reference, rows=settings.rows, blocks=settings.blocks
     )
@@ -160,9 +160,8 @@ def sweep(grid: pd.DataFrame, runs: pd.DataFrame, results: pd.DataFrame, setting
     points = collect(grid, runs, results, settings.include_background)
     block = [name for name in _CELL if name != "arguments"]
     swept = grid[grid.groupby(block, sort=False)["arguments"].transform("nunique") > 1].reset_index(drop=True)
-    measured = [_measure(points[_point_of(cell)], cell, settings) for cell in swept.to_dict("records")]
-    numbers = pd.DataFrame(measured, index=swept.index, columns=["ours", "low", "high"])
-    return rounded(swept.assign(block=joined(swept, BLOCKS)).join(numbers)[list(SWEEP_COLUMNS)])
+    measured = _measured(swept, points, settings)
+    return rounded(measured.assign(block=joined(swept, BLOCKS))[list(SWEEP_COLUMNS)])
 
 
 def to_csv(table: pd.DataFrame) -> str:
@@ -204,6 +203,12 @@ def _terms(
     if metric in point.measured:
         raise ValueError(f"{metric} cannot be pooled from per-case values; take aggregation case, or pool histograms")
     return np.moveaxis(point.counts(name), 1, 0), partial(pooled_estimate, name=metric, empty=settings.empty)
+
+
+def _measured(cells: pd.DataFrame, points: Mapping[tuple[str, ...], Point], settings: TableSettings) -> pd.DataFrame:
+    """Return the cells with what ``_measure`` says of each."""
+    measured = [_measure(points[_point_of(cell)], cell, settings) for cell in cells.to_dict("records")]
+    return cells.join(pd.DataFrame(measured, index=cells.index, columns=list(_MEASURED)))
 
 
 def _measure(point: Point, cell: Mapping[str, Any], settings: TableSettings) -> dict[str, Any]:

@@ -4,8 +4,9 @@ The parent process does it to check them and to name the runs, the workers to us
 """
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ class Cases:
     """Prepared cases of one data set under one preparation.
 
     Attributes:
-        kind: ``phantom``, ``subset`` (fewer cases than the paper used) or ``real``.
+        kind: See `kind_of`.
         fingerprint: Hash of ids, groups, facts and prepared pixels; changes with the data, not with paths or times.
         classes: Name of each class; ``foreground`` is that of class 1 where there are two.
         prepared: All cases, in the data set's order.
@@ -33,6 +34,7 @@ class Cases:
     classes: tuple[str, ...]
     prepared: list[pipeline.Prepared]
     originals: Mapping[str, datasets.Case]
+    _divisions: dict[str, dict[str, list[Any]]] = field(default_factory=dict, repr=False)
 
     def identified_by(self, settings: Mapping[str, Any]) -> str:
         """Return what stands for the data in the name of a run: the fingerprint, and the content of split files."""
@@ -43,7 +45,16 @@ class Cases:
         return hashlib.sha256(f"{self.fingerprint} {parts}".encode()).hexdigest()[:16]
 
     def division(self, settings: Mapping[str, Any]) -> dict[str, list[Any]]:
-        """Return what the split divides, by part: cases, or patches with ``split_by: patch``."""
+        """Return what the split divides, by part: cases, or patches with ``split_by: patch``.
+
+        Computed once: it is asked for several times, and drawing 200,000 patches takes seconds.
+        """
+        key = json.dumps([settings["dataset"]["split"], settings["pipeline"]], sort_keys=True)
+        if key not in self._divisions:
+            self._divisions[key] = self._divided(settings)
+        return dict(self._divisions[key])
+
+    def _divided(self, settings: Mapping[str, Any]) -> dict[str, list[Any]]:
         division = settings["dataset"]["split"]
         patches = settings["pipeline"]["patches"] if settings["pipeline"]["analysis"] == "patches" else None
         if patches and patches["split_by"] == "patch":
@@ -95,9 +106,8 @@ def open_cases(
     prepared = pipeline.prepare_all(dataset.cases, pipeline_settings(settings), workers=workers, progress=progress)
     facts = [[case.id, case.group, case.digest, *map(str, sorted(case.info.items()))] for case in prepared]
     lines = "\n".join(" ".join(words) for words in facts)
-    kind = {"complete": "real"}.get(dataset.state, dataset.state)
     return Cases(
-        kind,
+        kind_of(dataset),
         hashlib.sha256(lines.encode()).hexdigest()[:16],
         ("background", "foreground") if len(dataset.classes) == 2 else dataset.classes,
         prepared,
@@ -111,6 +121,11 @@ def open_dataset(key: str, folder: Path, section: Mapping[str, Any]) -> datasets
     if section["values"] is not None:
         options["values"] = {int(value): label for value, label in section["values"].items()}  # JSON keys are text
     return datasets.open(section["reader"] or key, folder, exclude=section["exclude"], **options)
+
+
+def kind_of(dataset: datasets.Dataset) -> str:
+    """Return ``phantom``, ``subset`` (fewer cases than the paper used) or ``real``."""
+    return "real" if dataset.state == "complete" else dataset.state
 
 
 def pipeline_settings(settings: Mapping[str, Any]) -> pipeline.Settings:

@@ -181,7 +181,13 @@ def _supervision(training: Training, source: Source) -> None:
         _known(training.supervision.final, catalogue.losses(), ("training", "supervision", "final"), source)
 
 
-def check_division(key: str, division: Mapping[str, Any], training: Mapping[str, Any]) -> None:
-    """Refuse a split without the validation cases that training looks at; only files can make one."""
-    if Training.model_validate(training).validates and not division["validation"]:
+def check_division(key: str, division: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Refuse a split without the validation cases that training looks at: files can make one, and very few cases."""
+    if not Training.model_validate(settings["training"]).validates or division["validation"]:
+        return
+    if settings["dataset"]["split"]["kind"] == "file":
         raise datasets.DataError(f"{key}: the split file names no validation case, and training needs some. Add them.")
+    raise datasets.DataError(
+        f"{key}: of {sum(map(len, division.values()))} cases none is left for validation, and training needs some. "
+        "Give more cases, or change `split.fractions`."
+    )

@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from rareseg import datasets
-from rareseg.datasets.whole import write
+from rareseg.datasets import whole
 from rareseg.experiments import config, cost, grid, hardware, options, store
 from rareseg.experiments.cases import Cases, open_cases
 from rareseg.experiments.checks import check_division
@@ -145,7 +145,7 @@ class Command:
             "report.html": page.of_facts(long, heading, self.path.read_text(encoding="utf-8")),
         }
         for name, text in files.items():
-            write(self.results / self.table / name, text)
+            whole.write(self.results / self.table / name, text)
         self.console.print(tables.console(long, heading))
         self.console.print(f"All files: {self.results / self.table}", markup=False, soft_wrap=True)
         return 0
@@ -186,7 +186,8 @@ class Command:
                 continue
             if not folder.is_dir():
                 self.console.print(f"drawing {phantom.cases} phantoms of {key}", markup=False)
-            write(self.results / "PHANTOM.txt", "Every number and picture in this folder was computed on phantoms.\n")
+            note = "Every number and picture in this folder was computed on phantoms.\n"
+            whole.write(self.results / "PHANTOM.txt", note)
             datasets.make_phantoms(key, folder, **phantom.model_dump())
 
     def _open(self) -> dict[str, Cases]:
@@ -198,7 +199,7 @@ class Command:
             settings = grid.settings_of(self.config, key)
             try:
                 found = open_cases(key, self._folder(key), settings, workers=os.cpu_count() or 1)
-                check_division(key, found.division(settings), settings["training"])
+                check_division(key, found.division(settings), settings)
                 opened[key] = found
             except datasets.DataError:
                 if key in self._needed():

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from rareseg import datasets
-from rareseg.experiments.cases import open_dataset
+from rareseg.experiments.cases import kind_of, open_dataset
 
 
 def facts(key: str, folder: Path, settings: Mapping[str, Any], workers: int = 1) -> list[dict[str, Any]]:
@@ -39,8 +39,7 @@ def facts(key: str, folder: Path, settings: Mapping[str, Any], workers: int = 1)
         *((part, "", float(len(cases))) for part, cases in parts.items()),
         *_foreground(dataset, report),
     ]
-    state = {"complete": "real"}.get(dataset.state, dataset.state)
-    same = {"dataset": key, "cases": len(dataset.cases), "data": state}
+    same = {"dataset": key, "cases": len(dataset.cases), "data": kind_of(dataset)}
     return [{**same, "metric": metric, "class": name, "ours": value} for metric, name, value in found]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
+from rareseg.datasets import whole
 from rareseg.experiments.layout import Grid, Head, data_of, grid, name, titled
 
 RC: dict[Any, Any] = {
@@ -288,16 +290,14 @@ def legend(figure: Figure, labels: Mapping[str, str], markers: bool = True) -> N
 
 
 def write(figure: Figure, path: Path) -> tuple[Path, Path]:
-    """Write a figure whole or not at all: under another name first, then renamed."""
+    """Write a figure, each file whole or not at all."""
     files = path.with_name(f"{path.name}.svg"), path.with_name(f"{path.name}.png")
-    path.parent.mkdir(parents=True, exist_ok=True)
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # laid out once for both files, which halves the time
     title = figure.get_suptitle()
     metadata = {"svg": {"Title": title, "Date": None}, "png": {"Title": title}}
     for file in files:
         kind = file.suffix[1:]
-        unfinished = file.with_name(f".{file.name}.tmp")
-        figure.savefig(unfinished, format=kind, dpi=DPI, metadata=metadata[kind])
-        unfinished.replace(file)
+        given = {"format": kind, "dpi": DPI, "metadata": metadata[kind]}
+        whole.write_with(file, partial(figure.savefig, **given))
     return files

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from rareseg import evaluation
-from rareseg.datasets.whole import write
+from rareseg.datasets import whole
 from rareseg.evaluation.overlap import canonical
 from rareseg.evaluation.pairing import joined
 from rareseg.experiments import comparisons, examples, figures, grid, layout, stored
@@ -102,7 +102,7 @@ class Pictures:
             old.unlink()
         for picture in [*self._overview, *self._comparison, *(one for _, drawn in self._blocks for one in drawn)]:
             picture.draw(self.folder / picture.name)
-        write(stamp, made_from)
+        whole.write(stamp, made_from)
 
     @property
     def overview(self) -> list[Figure]:
@@ -268,7 +268,7 @@ def _with_class(name: str, end: str, title: str) -> tuple[str, str]:
     """Add a class to the name and title of a figure, unless it is the only one."""
     return (
         (end, title)
-        if name == stored.FOREGROUND
+        if name == evaluation.FOREGROUND
         else (f"{end}-{name.replace(' ', '_')}", f"{title}, {layout.name(name)}")
     )
 
@@ -276,7 +276,7 @@ def _with_class(name: str, end: str, title: str) -> tuple[str, str]:
 def median_case(runs: dict[str, Due]) -> str:
     """Return the case with the median of the mean DSC over runs (and classes), the lower one of two."""
     counted = pd.concat([pd.read_csv(one.evaluation / "cases.csv", dtype={"case": str}) for one in runs.values()])
-    counted = counted[(counted["part"] == "test") & (counted["class"].astype(str) != stored.HEC)]
+    counted = counted[(counted["part"] == "test") & (counted["class"].astype(str) != evaluation.HEC)]
     counts = counted[list(evaluation.COUNTS)].to_numpy()
     dsc = counted.assign(dsc=evaluation.metrics(counts, ("dsc",))["dsc"]).groupby("case")["dsc"].mean().dropna()
     return str(dsc.sort_values(kind="stable").index[(len(dsc) - 1) // 2]) if len(dsc) else ""

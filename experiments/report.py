@@ -3,10 +3,10 @@
 ``stored.py`` reads what runs left behind, ``pictures.py`` draws it, ``tables.py`` and ``page.py`` print it.
 """
 
-import itertools
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,14 +16,14 @@ import pandas as pd
 from rich.console import Console
 
 from rareseg import evaluation
-from rareseg.datasets.whole import write
+from rareseg.datasets import whole
 from rareseg.experiments import grid, layout, page, stored, tables
 from rareseg.experiments.cases import Cases
 from rareseg.experiments.choices import choices
 from rareseg.experiments.config import Config
 from rareseg.experiments.pictures import Pictures
 from rareseg.experiments.store import Due
-from rareseg.experiments.stored import FOREGROUND, Frames
+from rareseg.experiments.stored import Frames
 
 BASELINE_CASES = 200
 """Of more test cases, such as 40,000 patches, every n-th is thresholded: a yardstick, not a result."""
@@ -100,10 +100,10 @@ class Report:
             "table.tex": tables.latex(made.long, heading, baselines),
         }
         for file, text in files.items():
-            write(self.folder / file, text)
+            whole.write(self.folder / file, text)
         drawn = self.pictures(made)
         drawn.draw()
-        write(self.folder / "report.html", page.render(self._page(made, heading, baselines, drawn)))
+        whole.write(self.folder / "report.html", page.render(self._page(made, heading, baselines, drawn)))
         console.print(tables.console(made.long, heading, baselines))
 
     def pictures(self, made: Tables) -> Pictures:
@@ -172,7 +172,7 @@ class Report:
             return evaluation.from_csv(path.read_text(encoding="utf-8")).iloc[:0]
         return evaluation.from_csv(path.read_text(encoding="utf-8"))
 
-    @property
+    @cached_property
     def _own(self) -> bool:
         """Whether this is a comparison of one's own, beside which nothing was published."""
         return not len(self._published(self.config.table))
@@ -322,7 +322,8 @@ def _baseline_rows(key: str, cases: Cases, settings: Any, metric: str) -> list[l
         "best threshold": [best.apply(image) for image in images],
     }
     rows = []
-    for (baseline, maps), section in itertools.product(found.items(), [settings["evaluation"]]):
+    section = settings["evaluation"]
+    for baseline, maps in found.items():
         counted = [
             evaluation.counts(*pair, 2, mask=mask)[1]
             for *pair, mask in zip(truths, maps, masks or [None] * len(maps), strict=True)
@@ -331,7 +332,7 @@ def _baseline_rows(key: str, cases: Cases, settings: Any, metric: str) -> list[l
         values = evaluation.metrics(np.stack(counted), known, section["empty"])
         for name, value in values.items():
             mean = float(evaluation.mean_of_defined(value))
-            rows.append([baseline, key, name, FOREGROUND, mean, cases.kind])
+            rows.append([baseline, key, name, evaluation.FOREGROUND, mean, cases.kind])
     return rows
 
 
@@ -347,7 +348,7 @@ def _counts(verdict: Any) -> str:
 def _block_row(row: dict[Any, Any]) -> dict[str, str]:
     shown = {key: "; ".join(map(layout.name, row[key].split(";"))) for key in ("best", "published_best")}
     tau = "" if pd.isna(row["tau"]) else f"{row['tau']:.2f} (one-sided p {row['p_agrees']:.2g})"
-    block = row["block"].removesuffix(f"/{FOREGROUND}")
+    block = row["block"].removesuffix(f"/{evaluation.FOREGROUND}")
     return {"name": layout.name(block), "winner": row["winner"], "order": row["order"], "tau": tau, **shown}
 
 

@@ -6,18 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from rareseg import evaluation, pipeline
-from rareseg.datasets.whole import write
+from rareseg.datasets import files, whole
 from rareseg.experiments import store
 from rareseg.experiments.cases import Cases
 
 COLUMNS = ("part", "case", "group", "class", "TP", "FP", "FN", "TN", "auc")
 DISTANCES = ("hd95", "assd")
-HEC = "hec"
-"""All foreground classes as one: the hierarchical evaluation class of KiTS, kidney plus tumour."""
 
 
 def score(
@@ -55,7 +51,7 @@ def score(
             if part == "test" and isinstance(case, pipeline.Prepared):  # patches are too many, and drawn again quickly
                 _keep(folder / "predictions", case.id, predicted, data, settings["grid"])
     if areas:
-        write(folder / "scores.npz", _npz(**areas.histograms))
+        whole.write(folder / "scores.npz", _npz(**areas.histograms))
     if batches:
         store.write_rows(folder / "batches.csv", batches.columns, batches.rows())
     store.write_rows(folder / "cases.csv", COLUMNS + (DISTANCES if settings["distances"] else ()), rows)
@@ -63,7 +59,7 @@ def score(
 
 def _distances(truth: np.ndarray, predicted: np.ndarray, label: int | str, spacing: Any) -> list[float | None]:
     """Return the distances of the surfaces of a class, None where truth or prediction has none."""
-    maps = [grid > 0 if label == HEC else grid == label for grid in (truth, predicted)]
+    maps = [grid > 0 if label == evaluation.HEC else grid == label for grid in (truth, predicted)]
     found = evaluation.surface_distances(*maps, spacing=spacing)
     return [_number(found[name]) for name in DISTANCES]
 
@@ -112,7 +108,7 @@ def _counted(
     counted = evaluation.counts(truth, predicted, classes, mask=mask)
     found: dict[Any, list[int]] = {label: list(map(int, counted[label])) for label in range(1, classes)}
     if hec:
-        found[HEC] = list(
+        found[evaluation.HEC] = list(
             map(int, evaluation.counts((truth > 0).astype(np.uint8), (predicted > 0).astype(np.uint8), 2, mask=mask)[1])
         )
     return found
@@ -156,7 +152,7 @@ def _keep(folder: Path, case: str, predicted: np.ndarray, data: Cases, grid: str
         suffix = ".png" if predicted.ndim == 2 else ".nii.gz"
         pipeline.write_prediction(data.originals[case], predicted, folder / f"{case}{suffix}", text)
     else:
-        write(folder / f"{case}.png", _png(predicted, text))
+        files.write_png(folder / f"{case}.png", predicted, text)
 
 
 def _truths(
@@ -176,14 +172,6 @@ def _truths(
 def _number(value: float | None) -> float | None:
     """Return a value for a CSV field; an AUC that is not defined is an empty field."""
     return None if value is None or np.isnan(value) else float(value)
-
-
-def _png(classes: np.ndarray, comment: str) -> bytes:
-    """Return a label map as PNG: grey levels are class numbers."""
-    text, stream = PngInfo(), io.BytesIO()
-    text.add_text("Comment", comment)
-    Image.fromarray(classes).save(stream, "PNG", pnginfo=text)
-    return stream.getvalue()
 
 
 def _npz(**arrays: np.ndarray) -> bytes:

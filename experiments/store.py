@@ -13,14 +13,14 @@ from typing import Any
 
 import filelock
 
-from rareseg.datasets.whole import write
+from rareseg.datasets import whole
 from rareseg.experiments import grid
 from rareseg.experiments.config import ConfigError
 
 
 def write_json(path: Path, content: Any) -> None:
     """Write plain data as indented JSON."""
-    write(path, json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n")
+    whole.write(path, json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
@@ -34,7 +34,7 @@ def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]]
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows([["" if value is None else value for value in row] for row in rows])
-    write(path, text.getvalue())
+    whole.write(path, text.getvalue())
 
 
 @contextlib.contextmanager

@@ -11,7 +11,6 @@ from rareseg import datasets, evaluation
 from rareseg.experiments.cases import Cases
 from rareseg.experiments.store import Due
 
-FOREGROUND, MEAN, HEC = "foreground", "mean", "hec"
 TABLES = ("table_long.csv", "pairs.csv", "sweep.csv")
 _RUNS = ("dataset", "network", "loss", "arguments", "seed", "run", "state")
 _KEYS = ("dataset", "network", "loss", "arguments", "seed")
@@ -74,8 +73,8 @@ def shown_classes(dataset: str, opened: Mapping[str, Cases], settings: Mapping[s
     if not known and dataset in datasets.names():
         known = datasets.about(dataset).classes
     if len(known) < 3:
-        return [FOREGROUND]
-    return [*known[1:], *([MEAN] if mean else []), *([HEC] if settings["hec"] else [])]
+        return [evaluation.FOREGROUND]
+    return [*known[1:], *([evaluation.MEAN] if mean else []), *([evaluation.HEC] if settings["hec"] else [])]
 
 
 def groups_on_both_sides(cases: Cases, settings: Mapping[str, Any]) -> tuple[int, int] | None:

@@ -224,6 +224,6 @@ def overlap(counts: np.ndarray) -> tuple[float, float]:
     return _mean_share(tp, tp + fp + fn), _mean_share(2 * tp, 2 * tp + fp + fn)
 
 
-def _mean_share(part: np.ndarray, whole: np.ndarray) -> float:
-    """Return the mean of part / whole, 0 where there is nothing."""
-    return float(np.mean(np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)))
+def _mean_share(part: np.ndarray, total: np.ndarray) -> float:
+    """Return the mean of part / total, 0 where there is nothing."""
+    return float(np.mean(np.divide(part, total, out=np.zeros(len(part)), where=total > 0)))

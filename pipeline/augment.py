@@ -20,7 +20,7 @@ from rareseg.pipeline._field import displacement
 from rareseg.pipeline.randomness import generator
 from rareseg.pipeline.settings import Augment, Range, Settings
 
-UNLABELLED = 255  # label of a voxel without a class
+UNLABELLED = 255  # label of a voxel without a class, whose one-hot row is zero
 OFF = Augment(
     mirror_axes=(), scale=None, rotate=None, elastic_alpha=None, brightness=None, contrast=None, gamma=None, noise=None
 )

@@ -25,7 +25,7 @@ import numpy as np
 
 from rareseg.datasets import DataError
 from rareseg.pipeline import _miscnn_cures as cures
-from rareseg.pipeline.augment import OFF
+from rareseg.pipeline.augment import OFF, UNLABELLED
 from rareseg.pipeline.batches import Batches
 from rareseg.pipeline.patches import Sample
 from rareseg.pipeline.prediction import most_probable, window_grid, windows_of
@@ -34,7 +34,6 @@ from rareseg.pipeline.randomness import generator
 from rareseg.pipeline.settings import Augment, Settings
 from rareseg.pipeline.stitching import stitch
 
-UNLABELLED = 255  # label of a pixel without a class, whose one-hot row is zero
 ANALYSES = {"fullimage": "whole", "patchwise-crop": "crop", "patchwise-grid": "grid"}
 
 with warnings.catch_warnings():
