@@ -12,8 +12,8 @@ from keras import ops
 
 from rareseg.losses._prediction import Choice, Fixed, Margin, Prediction, View
 
-# Below this a denominator counts as 0: its reciprocal would not fit into float32.
-SMALLEST_DENOMINATOR = 1e-30
+# Below this a denominator counts as 0: gradients on JAX divide by its square, which would not fit into float32.
+SMALLEST_DENOMINATOR = 1e-18
 
 
 @dataclass
@@ -109,11 +109,12 @@ class Pixels:
     def sums(self, planes: Sequence[Any]) -> Any:
         """Sum M planes (B, *space) over their pixels: (B, M), or (1, M) if the batch is pooled.
 
-        The last axis comes last, and for all planes together: XLA does not vectorise one sum over all axes, and would
-        make one of two.
+        One axis after the other: TensorFlow adds the numbers of one sum one by one, which costs digits. The last axis
+        comes last, and for all planes together: XLA does not vectorise one sum over all axes, and would make one of two.
         """
-        rows = [ops.sum(plane, axis=tuple(range(1, self.rank))) for plane in planes] if self.rank > 1 else planes
-        totals = ops.sum(ops.stack(rows, axis=1), axis=-1)
+        for _ in range(self.rank - 1):
+            planes = [ops.sum(plane, axis=1) for plane in planes]
+        totals = ops.sum(ops.stack(planes, axis=1), axis=-1)
         return totals if self.pool == "sample" else ops.sum(totals, axis=0, keepdims=True)
 
     def sum(self, plane: Any) -> Any:
