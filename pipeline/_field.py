@@ -52,5 +52,6 @@ def displacement(shape: Sequence[int], alpha: float, sigma: float, random: np.ra
     for axis in range(len(shape), 0, -1):  # the last axis first: what is still to come stays small
         held = field.shape
         block = field.reshape(*held[: axis - 1], -1, held[axis], math.prod(held[axis + 1 :]))
-        field = np.matmul(factors[axis - 1], block).reshape(*held[:axis], -1, *held[axis + 1 :])
+        with np.errstate(invalid="ignore"):  # BLAS reads beyond the block, and leaves a flag if it finds NaN there
+            field = np.matmul(factors[axis - 1], block).reshape(*held[:axis], -1, *held[axis + 1 :])
     return field

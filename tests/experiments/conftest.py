@@ -8,6 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 TINY = [  # two runs of four steps on eight phantoms
     "--profile=demo",
+    "--workers=1",
     "--set=grid.dataset=[isic2018]",
     "--set=grid.network=[unet]",
     "--set=grid.loss=[dice, adaptive_log]",
@@ -47,6 +48,6 @@ def call():
 def finished(tmp_path_factory):
     """The results of the tiny table, run once without disturbance."""
     folder = tmp_path_factory.mktemp("finished") / "results"
-    done = command(*TINY, "--workers=1", results=folder)
+    done = command(*TINY, results=folder)
     assert done.returncode == 0, done.stdout + done.stderr + (folder / "workers.log").read_text()
     return folder, done

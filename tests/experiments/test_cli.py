@@ -223,7 +223,7 @@ def test_on_jax_a_table_comes_out_and_nothing_imports_tensorflow(call, tiny, tmp
 @pytest.mark.parametrize("moment", range(3))
 def test_after_sigkill_at_any_moment_the_same_table_and_weights_come_out(finished, call, tiny, tmp_path, moment):
     folder = tmp_path / "results"
-    with call(*tiny, results=folder, background=True) as process:
+    with call(*tiny, "--workers=2", results=folder, background=True) as process:
         time.sleep(random.Random(moment).uniform(1, 40))
         process.send_signal(signal.SIGKILL)
     done = call(*tiny, results=folder)
@@ -236,7 +236,7 @@ def test_after_sigkill_at_any_moment_the_same_table_and_weights_come_out(finishe
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_saves_the_state_and_says_how_to_go_on(call, tiny, tmp_path, number, code):
     folder = tmp_path / "results"
-    with call(*tiny, "--set=training.steps=100000", results=folder, background=True) as process:
+    with call(*tiny, "--workers=2", "--set=training.steps=100000", results=folder, background=True) as process:
         while not list(folder.glob("runs/*/checkpoint/step-*")):
             time.sleep(0.5)
             assert process.poll() is None
