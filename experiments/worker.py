@@ -172,6 +172,7 @@ class Worker:
         windows = settings["pipeline"]["analysis"] in ("crop", "grid")
         shape = [*(settings["pipeline"]["patch"] if windows else first.shape), first.channels]
         chosen = {name: training[name] for name in Session.KEYS}
+        chosen["optimiser"] = {**chosen["optimiser"], "learning_rate": None}  # given anew with every step
         key = [settings["network"], job["seed"], shape, classes, training["batch_size"], chosen, job["losses"]]
         if self._session[0] != key:
             self._session = (None, None)  # let go of the old one first

@@ -110,7 +110,7 @@ class Pixels:
         """Sum M planes (B, *space) over their pixels: (B, M), or (1, M) if the batch is pooled.
 
         One axis after the other: TensorFlow adds the numbers of one sum one by one, which costs digits. The last axis
-        comes last, and for all planes together: XLA does not vectorise one sum over all axes, and would make one of two.
+        comes last, for all planes together: XLA does not vectorise one sum over all axes, and would make one of two.
         """
         for _ in range(self.rank - 1):
             planes = [ops.sum(plane, axis=1) for plane in planes]

@@ -28,11 +28,18 @@ def test_golden_values_and_gradients_on_jax():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("file", ["test_golden.py", "test_numerics.py", "test_properties.py"])
-def test_whole_files_on_jax(file):
-    assert not run_on_jax(file, "-m", "slow or not slow")
+@pytest.mark.parametrize(
+    ("file", "chosen"),
+    [
+        ("test_golden.py", "every_case_compiled or larger_inputs"),  # what JAX does one by one, it compiles, too
+        ("test_numerics.py", ""),
+        ("test_properties.py", "not float64 and not slopes"),
+    ],
+)
+def test_most_of_a_file_on_jax(file, chosen):
+    assert not run_on_jax(file, "-m", "slow or not slow", "-k", chosen)
 
 
 @pytest.mark.slow
-def test_double_precision_on_jax():
-    assert not run_on_jax("test_properties.py", "-k", "float64 or slopes", JAX_ENABLE_X64="1")
+def test_gradients_are_slopes_on_jax():
+    assert not run_on_jax("test_properties.py", "-k", "slopes", JAX_ENABLE_X64="1")
