@@ -25,7 +25,7 @@ _LATER = {  # SciPy and pandas take seconds to import and the command line must 
         *("friedman", "holm", "improvement", "kendall", "marker", "rank_sum", "signed_rank", "spearman"),
         "tau_interval",
     ),
-    "pairing": ("against_reference", "pairs"),
+    "pairing": ("against_reference", "order_intervals", "pairs"),
     "comparison": ("compare",),
     "evidence": ("Evidence",),
     "claims": ("CLAIMS", "judge", "printed"),

@@ -1,6 +1,7 @@
 """Losses of a block, each against each and each against a reference, on the same cases.
 
-Per-case values come as a table with the columns ``dataset, network, loss, arguments, metric, class, case, value``.
+Per-case values come as a table with the columns ``dataset, network, loss, arguments, metric, class, case,
+group, value``.
 A block is what shares the columns ``blocks``; its rows are told apart by the columns ``rows``.
 """
 
@@ -12,7 +13,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from rareseg.evaluation.statistics import holm, improvement, rank_sum, signed_rank
+from rareseg.evaluation.statistics import holm, improvement, rank_sum, signed_rank, tau_interval
 
 BLOCKS = ("dataset", "network", "metric", "class")
 ROWS = ("loss",)
@@ -65,6 +66,28 @@ def against_reference(
         p = np.array([signed_rank(wide[row].to_numpy(), wide[named[0]].to_numpy()).p for row in others])
         parts.append(pd.DataFrame({"block": name, "row": others, "p_raw": p, "p_adjusted": holm(p)}))
     return pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
+
+
+def order_intervals(
+    values: pd.DataFrame, table: pd.DataFrame, *, rows: Sequence[str] = ROWS, blocks: Sequence[str] = BLOCKS
+) -> dict[str, tuple[float, float]]:
+    """Return the bootstrap interval of Kendall's tau of every block, our order with the published one.
+
+    Args:
+        values: Per-case values, see the module.
+        table: ``table_long``; rows without a published value are left out.
+        rows: Columns that name a row of a block.
+        blocks: Columns that name a block.
+    """
+    published = table["published"].set_axis([joined(table, blocks), joined(table, rows)]).dropna()
+    found = {}
+    for name, block in values.assign(row=joined(values, rows)).groupby(joined(values, blocks), sort=False):
+        wide = block.pivot(index="case", columns="row", values="value")
+        known = [row for row in wide if (name, row) in published.index]
+        groups = block.drop_duplicates("case").set_index("case")["group"]
+        references = published.loc[[(name, row) for row in known]].to_numpy(dtype=float)
+        found[str(name)] = tau_interval(wide[known].to_numpy(), references, groups[wide.index].to_numpy())
+    return found
 
 
 def _blocks(values: pd.DataFrame, rows: Sequence[str], blocks: Sequence[str]) -> Iterator[tuple[str, pd.DataFrame]]:

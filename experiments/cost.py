@@ -170,6 +170,19 @@ def _windows(known: _Known, settings: Mapping[str, Any]) -> int:
     return math.prod(math.ceil(max(length - side, 0) / (side - common)) + 1 for length, side, common in axes)
 
 
+def kinds(points: Sequence[Point]) -> list[list[Point]]:
+    """Return the runs that cost the same together: of one data set and network, trained alike."""
+    found: dict[tuple[str, str, str], list[Point]] = {}
+    for point in points:
+        found.setdefault((point.dataset, point.network, repr(point.settings["training"])), []).append(point)
+    return list(found.values())
+
+
+def counted(runs: Sequence[Point]) -> str:
+    """Return how many runs there are, in words."""
+    return "1 run" if len(runs) == 1 else f"{len(runs)} runs"
+
+
 def plan(points: Sequence[Point], folder_of: Callable[[str], Path]) -> list[str]:
     """Return a line per kind of run, and the sum: steps, multiply-accumulates, hours, memory.
 
@@ -177,16 +190,14 @@ def plan(points: Sequence[Point], folder_of: Callable[[str], Path]) -> list[str]
         points: Runs of the table.
         folder_of: Data set -> its folder.
     """
-    kinds: dict[tuple[str, str], list[Point]] = {}
-    for point in points:
-        kinds.setdefault((point.dataset, point.network), []).append(point)
     lines, total = [], 0.0
-    for (dataset, network), same in kinds.items():
+    for same in kinds(points):
+        dataset, network = same[0].dataset, same[0].network
         cost = Cost.of(dataset, same[0].settings, folder_of(dataset))
         hours = run_hours(cost, same[0].settings)
         total += hours * len(same)
         lines.append(
-            f"{dataset} {network}: {len(same)} runs of {cost.steps:,} steps, batch {cost.batch} of "
+            f"{dataset} {network}: {counted(same)} of {cost.steps:,} steps, batch {cost.batch} of "
             f"{' x '.join(map(str, cost.shape))}, {cost.macs / 1e9:.2f} G multiply-accumulates per sample; about "
             f"{duration(hours)} and {memory_gib(cost, same[0].settings):.1f} GiB per run"
         )

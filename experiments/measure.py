@@ -1,7 +1,7 @@
 """What a run takes on this machine, by trying: three steps, thirty-two samples, in a process of its own.
 
-The parent (``measured``) starts ``python -m rareseg.experiments.measure`` once for each data set and network and reads
-one line of JSON.
+The parent (``measured``) starts ``python -m rareseg.experiments.measure`` once for each kind of run and reads one line
+of JSON.
 """
 
 import json
@@ -25,17 +25,15 @@ STEPS, SAMPLES, CASES = 3, 32, 8
 
 
 def measured(points: Sequence[Point], folder_of: Callable[[str], Path]) -> Iterator[str]:
-    """Yield a line per data set and network, and the sum.
+    """Yield a line per kind of run, and the sum.
 
     Args:
         points: Runs of the table.
         folder_of: Data set -> its folder; where there is none, steps are timed on noise and samples are not.
     """
-    kinds: dict[tuple[str, str], list[Point]] = {}
-    for point in points:
-        kinds.setdefault((point.dataset, point.network), []).append(point)
     total = 0.0
-    for (dataset, network), same in kinds.items():
+    for same in cost.kinds(points):
+        dataset, network = same[0].dataset, same[0].network
         settings, folder = same[0].settings, folder_of(dataset)
         known = cost.Cost.of(dataset, settings, folder)
         found = _tried(dataset, settings, folder, known)
@@ -43,7 +41,8 @@ def measured(points: Sequence[Point], folder_of: Callable[[str], Path]) -> Itera
         total += hours * len(same) + found["start"] / 3600
         samples = f"{found['sample'] * 1000:.1f} ms a sample" if found["sample"] else "no data here to time samples"
         yield (
-            f"measured, {dataset} {network}: {found['step']:.3f} s a step, {samples}; about {cost.duration(hours)} and "
+            f"measured, {dataset} {network}, {cost.counted(same)} of {known.steps:,} steps: "
+            f"{found['step']:.3f} s a step, {samples}; about {cost.duration(hours)} and "
             f"{found['peak_mib'] / 1024:.1f} GiB per run, after {found['start']:.0f} s to start a worker"
         )
     yield f"measured, in all about {cost.duration(total)} on this machine, one run at a time"

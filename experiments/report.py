@@ -3,6 +3,7 @@
 ``stored.py`` reads what runs left behind, ``pictures.py`` draws it, ``tables.py`` and ``page.py`` print it.
 """
 
+import math
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -270,7 +271,7 @@ class Report:
             "legend": tables.legend(made.long),
             "overview": drawn.overview,
             "conclusions": self._conclusions(made),
-            "blocks": [_block_row(row) for row in made.judged.to_dict("records")],
+            "blocks": list(self._blocks(made)),
             "comparison": drawn.comparison,
             "facts": tables.facts(made.long, heading),
             "leaks": list(self._leaks()),
@@ -282,9 +283,18 @@ class Report:
             "configuration": source,
         }
 
+    def _blocks(self, made: Tables) -> Iterator[dict[str, str]]:
+        """Yield winner and order of each block, and Kendall's tau with its interval."""
+        intervals = evaluation.order_intervals(made.values, made.long, **self._compared())
+        for row in made.judged.to_dict("records"):
+            yield _block_row(row, intervals.get(row["block"], (math.nan, math.nan)))
+
+    def _compared(self) -> dict[str, Sequence[str]]:
+        """Return the columns that tell rows and blocks apart."""
+        return {"rows": self.config.compare.rows, "blocks": self.config.compare.blocks}
+
     def _conclusions(self, made: Tables) -> list[str]:
-        metric, compare = self.config.report.metric, self.config.compare
-        names = {"rows": compare.rows, "blocks": compare.blocks}
+        metric, names = self.config.report.metric, self._compared()
         within = evaluation.within_blocks(made.long, made.pairs, metric, layout.name, **names)
         return [*within, evaluation.across_blocks(made.long, metric, **names)[2]] if within else []
 
@@ -345,9 +355,10 @@ def _counts(verdict: Any) -> str:
     )
 
 
-def _block_row(row: dict[Any, Any]) -> dict[str, str]:
+def _block_row(row: dict[Any, Any], interval: tuple[float, float]) -> dict[str, str]:
     shown = {key: "; ".join(map(layout.name, row[key].split(";"))) for key in ("best", "published_best")}
-    tau = "" if pd.isna(row["tau"]) else f"{row['tau']:.2f} (one-sided p {row['p_agrees']:.2g})"
+    between = f" [{interval[0]:.2f}, {interval[1]:.2f}]"
+    tau = "" if pd.isna(row["tau"]) else f"{row['tau']:.2f}{between} (one-sided p {row['p_agrees']:.2g})"
     block = row["block"].removesuffix(f"/{evaluation.FOREGROUND}")
     return {"name": layout.name(block), "winner": row["winner"], "order": row["order"], "tau": tau, **shown}
 

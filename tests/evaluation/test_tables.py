@@ -19,11 +19,13 @@ from rareseg.evaluation import (
     interval,
     marker,
     metrics,
+    order_intervals,
     pairs,
     rank_sum,
     signed_rank,
     table_long,
     table_verdict,
+    tau_interval,
     to_csv,
 )
 
@@ -155,10 +157,28 @@ def test_pairs_hold_every_two_losses_of_a_block():
     np.testing.assert_allclose(block["p_signed_rank_holm"], holm(block["p_signed_rank"]))
 
 
+def test_the_order_of_a_block_has_an_interval(table3, table):
+    cells, runs, results = table3
+    values = case_values(cells, runs, results.assign(group=results["case"] // 3), SETTINGS)
+    found = order_intervals(values, table)
+    judged = block_verdicts(table, pairs(values))
+    assert set(found) == set(judged["block"])
+    for block, tau in zip(judged["block"], judged["tau"], strict=True):
+        low, high = found[block]
+        assert -1 <= low <= tau <= high <= 1
+    ours = values[(values["dataset"] == "drive") & (values["network"] == "unet") & (values["metric"] == "f1")]
+    wide = ours.pivot(index="case", columns="loss", values="value")[list(LOSSES)]
+    published = PUBLISHED[(PUBLISHED["dataset"] == "drive") & (PUBLISHED["network"] == "unet")]
+    published = published[published["metric"] == "f1"].set_index("loss")["value"].astype(float)[list(LOSSES)]
+    expected = tau_interval(wide.to_numpy(), published.to_numpy(), np.asarray(wide.index, int) // 3)
+    assert found["drive/unet/f1/foreground"] == expected
+
+
 def test_nothing_measured_gives_no_pairs():
     cells, runs, results = small()
     values = case_values(cells, runs.assign(state="failed"), results.iloc[:0], SETTINGS)
     assert (len(values), len(pairs(values))) == (0, 0)
+    assert order_intervals(values, PUBLISHED.rename(columns={"value": "published"})) == {}
     assert list(pairs(values)) == list(pairs(case_values(cells, runs, results, SETTINGS)))
 
 
