@@ -33,7 +33,7 @@ def test_golden_values_and_gradients_on_jax():
     [
         ("test_golden.py", "every_case_compiled or larger_inputs"),  # what JAX does one by one, it compiles, too
         ("test_numerics.py", ""),
-        ("test_properties.py", "not float64 and not slopes"),
+        ("test_properties.py", ""),
     ],
 )
 def test_most_of_a_file_on_jax(file, chosen):
@@ -41,5 +41,5 @@ def test_most_of_a_file_on_jax(file, chosen):
 
 
 @pytest.mark.slow
-def test_gradients_are_slopes_on_jax():
-    assert not run_on_jax("test_properties.py", "-k", "slopes", JAX_ENABLE_X64="1")
+def test_double_precision_on_jax():
+    assert not run_on_jax("test_properties.py", "-k", "float64 or slopes", JAX_ENABLE_X64="1")
