@@ -85,11 +85,11 @@ def test_mistakes_on_the_command_line_are_named(setting, sentence):
 
 EDITS = [  # text of the file, what it becomes, line that must be named, what the sentence must hold
     ("  epochs: 50", "  epoks: 50", "training.epoks: unknown key; did you mean `epochs`?"),
-    ("      epochs: 100", "      epochz: 100", "training.epochz: unknown key; did you mean `epochs`?"),
+    ("      epochs: 70", "      epochz: 70", "training.epochz: unknown key; did you mean `epochs`?"),
     ("  demo:  ", "  demmo:  ", "profiles.demmo is unknown"),
     (
-        "training: {steps: 2400, steps_per_epoch: 100}",
-        "training: {step: 2400}",
+        "training: {steps: 1600, steps_per_epoch: 100}",
+        "training: {step: 1600}",
         "training.step: unknown key; did you mean `steps`?",
     ),
     (
@@ -191,10 +191,10 @@ def test_profiles_change_only_what_they_name():
     paper, cpu = (config.read(TABLE, profile) for profile in ("paper", "cpu"))
     assert paper.losses == cpu.losses
     assert cpu.training.batch_size == paper.training.batch_size == 16
-    assert (paper.training.epochs, cpu.training.epochs) == (50, 100)
+    assert (paper.training.epochs, cpu.training.epochs) == (50, 70)
     drive = next(point.settings for point in grid.points(cpu) if point.dataset == "drive")
     assert (drive["training"]["steps"], drive["evaluation"]["mask"], drive["pipeline"]["patches"]["inside_fov"]) == (
-        2400,
+        1600,
         "fov",
         0.95,
     )
