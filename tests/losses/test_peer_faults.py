@@ -77,11 +77,11 @@ def test_roots_of_nothing_have_finite_slopes(name, exponent, draw, logits_of, di
     loss = losses.get(name, from_logits=True, reduction=None, **exact, **dict.fromkeys(EXPONENTS[name], exponent))
     for channels in (1, 2, 3):
         label, _ = draw(channels)
-        for truth in (label, np.zeros_like(label)):
-            for size in (10, 60, 1e4):
-                values, gradient = differentiate(loss, truth, logits_of(truth, channels, size), form="eager")
-                assert np.isfinite(values).all()
-                assert np.isfinite(gradient).all()
+        truth = np.concatenate([label, np.zeros_like(label)])
+        logits = np.concatenate([logits_of(truth, channels, size) for size in (10, 60, 1e4)])
+        values, gradient = differentiate(loss, np.tile(truth, (3, 1, 1)), logits, form="eager")
+        assert np.isfinite(values).all(), channels
+        assert np.isfinite(gradient).all(), channels
 
 
 def test_generalised_dice_of_a_large_organ(logits_of, values):

@@ -10,6 +10,7 @@ from rareseg import datasets, losses, models
 pytestmark = pytest.mark.slow
 
 STEPS = 100
+KNOWN = 0.95
 SIZE = 32
 PUBLISHED_IN_3D = ("unet_miscnn", "unet_ufl")
 
@@ -40,26 +41,33 @@ def volumes():
 
 
 def learn_by_heart(config, images, labels):
-    """Return the DSC of each image after training on all of them, without what hinders learning by heart."""
+    """Return the DSC of each image after training on all of them until each is known, or all steps are done.
+
+    What hinders learning by heart is left out.
+    """
     slack = {"momentum": 0.8, "dropout": 0.0}  # moving statistics of 100 steps
     config |= {option: value for option, value in slack.items() if option in models.presets()[config["name"]]}
     model = models.build({**config, "output": "logits"}, images.shape[1:], 2)
     chosen = losses.deep_supervision([{"name": "combo", "from_logits": True}] * len(model.outputs))
     rate = keras.optimizers.schedules.CosineDecay(0.003, STEPS)
     model.compile(keras.optimizers.Adam(rate), *chosen, jit_compile=False)
-    for _ in range(STEPS):
-        model.train_on_batch(images, [labels] * len(model.outputs))
-    found = ops.convert_to_numpy(models.final(model)(images, training=False)).argmax(axis=-1)
     space = tuple(range(1, labels.ndim))
-    return 2 * (found * labels).sum(axis=space) / (found + labels).sum(axis=space)
+    for step in range(1, STEPS + 1):
+        model.train_on_batch(images, [labels] * len(model.outputs))
+        if step % 20 == 0:
+            found = ops.convert_to_numpy(models.final(model)(images, training=False)).argmax(axis=-1)
+            scores = 2 * (found * labels).sum(axis=space) / (found + labels).sum(axis=space)
+            if scores.min() >= KNOWN:
+                break
+    return scores
 
 
 @pytest.mark.parametrize("name", [name for name in models.presets() if not name.endswith("_demo")])
 def test_images_are_learnt_by_heart(narrow, photographs, name):
     width = "filters" if "filters" in models.presets()[name] else "width"
-    assert learn_by_heart(narrow(name, **{width: 8}), *photographs).min() >= 0.95
+    assert learn_by_heart(narrow(name, **{width: 8}), *photographs).min() >= KNOWN
 
 
 @pytest.mark.parametrize("name", PUBLISHED_IN_3D)
 def test_volumes_are_learnt_by_heart(narrow, volumes, name):
-    assert learn_by_heart(narrow(name, filters=8), *volumes).min() >= 0.95
+    assert learn_by_heart(narrow(name, filters=8), *volumes).min() >= KNOWN
