@@ -122,6 +122,9 @@ def _point(config: Config, point: Mapping[str, str], source: Source) -> None:
     if volume and sections["evaluation"].grid == "network":
         _refuse(source, ("evaluation", "grid"), "volumes are counted on their own grid: expected `original`")
     _supervision(training, source)
+    if training.batch_size % training.devices:
+        text = f"{training.batch_size} samples cannot be shared evenly by {training.devices} devices; use a multiple"
+        _refuse(source, ("training", "batch_size"), text)
     _evaluation(sections["evaluation"], source)
     plain = {name: section.model_dump(mode="json") for name, section in sections.items()}
     plain |= {"dataset": dataset.model_dump(mode="json"), "network": network_at(config, point["network"])}

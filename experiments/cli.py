@@ -5,11 +5,11 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -21,6 +21,10 @@ from rareseg.experiments.checks import check_division
 from rareseg.experiments.config import ConfigError
 from rareseg.experiments.console import Progresser
 from rareseg.experiments.pool import Pool
+
+if TYPE_CHECKING:
+    from rareseg.experiments.cluster import Cluster
+    from rareseg.experiments.tracking import Tracker
 
 INTERRUPTED = {2: 130}  # by signal; every other ends as SIGTERM does
 
@@ -52,6 +56,9 @@ def main(table: str, arguments: list[str] | None = None) -> int:
     except (ConfigError, datasets.DataError) as error:
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("Interrupted; what was finished is saved", file=sys.stderr)
+        return 130
 
 
 class Command:
@@ -70,6 +77,7 @@ class Command:
         self.table = self.config.table
         self.points = grid.points(self.config)
         self.selected = grid.select(self.points, asked.only)
+        self.tracker: Tracker | None = None
         self.results = asked.results or options.root() / "results" / asked.profile
 
     def run(self) -> int:
@@ -84,17 +92,25 @@ class Command:
         missing = self._missing()
         if missing and not self.asked.report_only:
             raise ConfigError(_missing_sentence(missing))
-        with store.locked(self.results):
-            return self._work()
+        if self.asked.track:
+            from rareseg.experiments.tracking import Tracker
 
-    def _work(self) -> int:
+            self.tracker = Tracker(self.asked.track, self.table, self._tell)
         began = time.monotonic()
-        self._make_phantoms()
-        if not self.points:
-            return self._describe()
-        opened = self._open()
-        due = [self._due(point, opened) for point in self.points if point.dataset in opened]
-        self._write_splits(due, opened)
+        with store.locked(self.results, self._tell):
+            self._make_phantoms()
+            if not self.points:
+                return self._describe()
+            opened = self._open()
+            due = [self._due(point, opened) for point in self.points if point.dataset in opened]
+            self._write_splits(due, opened)
+        return self._work(due, opened, began)
+
+    def _tell(self, sentence: str) -> None:
+        self.console.print(sentence, markup=False, soft_wrap=True)
+
+    def _work(self, due: list[store.Due], opened: dict[str, Cases], began: float) -> int:
+        """Train what is due, then make table and report; return the exit code."""
         wanted = {one.run.id: one for one in due if one.selected and not one.finished() and not self.asked.report_only}
         jobs = [self._job(one) for one in wanted.values()]  # two points of a sweep may be one run
         stopped = self._train(jobs) if jobs else None
@@ -104,7 +120,7 @@ class Command:
             return INTERRUPTED.get(stopped, 143)
         from rareseg.experiments.report import Report  # imports pandas and Matplotlib
 
-        Report(
+        report = Report(
             self.config,
             self._protocol(),
             self.points,
@@ -115,13 +131,16 @@ class Command:
             profile=self.asked.profile,
             settings=self.settings,
             case=self.asked.case,
-        ).write(self.console)
+        )
+        with store.locked(self.results, self._tell):
+            report.write(self.console)
         finished = sum(one.finished() for one in due)
         failed = sum(one.selected and not one.finished() for one in due)
         seconds = time.monotonic() - began
         summary = f"{finished} of {len(self.points)} runs are finished, {len(jobs)} were due now; {seconds:.0f} s."
         self.console.print(f"{summary} All files: {self.results / self.table}", markup=False, soft_wrap=True)
-        return 1 if failed and not self.asked.report_only else 0
+        untracked = self.tracker is not None and self.tracker.failed
+        return 1 if untracked or (failed and not self.asked.report_only) else 0
 
     def _describe(self) -> int:
         """Make a table of the data sets themselves."""
@@ -240,25 +259,41 @@ class Command:
             "data": str(self._folder(point.dataset).absolute()),
             "losses": [loss for index, loss in enumerate(losses) if loss not in losses[:index]],
             "evaluation": grid.evaluation(point.settings),
+            "tried": one.run.record().get("started"),
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
         }
 
     def _train(self, jobs: list[dict[str, Any]]) -> int | None:
         """Work through the jobs; return the signal that stopped them, if one did."""
-        workers = min(self.asked.workers or default_workers(jobs), len(jobs))
-        noun = "process" if workers == 1 else "processes"
-        self.console.print(f"{len(jobs)} of {len(self.points)} runs are due, on {workers} worker {noun}", markup=False)
         folders = {job["id"]: Path(job["folder"]) for job in jobs}
+        if self.tracker:
+            self.tracker.expect(jobs)
         with Progresser(self.console, len(jobs)) as progress:
 
             def report(event: Any) -> None:
                 if event.get("dead"):
                     store.Run(folders[event["run"]]).update(state="failed", reason=event["reason"])
                 progress(event)
+                if self.tracker:
+                    self.tracker(event)
 
-            pool = Pool(jobs, workers, self.results / "workers.log", report)
-            pool.run()
-        return pool.signal
+            runner = self._runner(jobs, report)
+            runner.run()
+        return runner.signal
+
+    def _runner(self, jobs: list[dict[str, Any]], report: Callable[[Any], None]) -> "Pool | Cluster":
+        """Return what works through the jobs: processes of this machine, or a cluster."""
+        log = self.results / "workers.log"
+        due = f"{len(jobs)} of {len(self.points)} runs are due"
+        if self.asked.ray:
+            from rareseg.experiments.cluster import Cluster
+
+            runner = Cluster(jobs, self.asked.ray, log, report)
+            self._tell(f"{due}, on the Ray cluster {self.asked.ray}")
+            return runner
+        workers = min(self.asked.workers or default_workers(jobs), len(jobs))
+        self._tell(f"{due}, on {workers} worker {'process' if workers == 1 else 'processes'}")
+        return Pool(jobs, workers, log, report)
 
     def _plan(self) -> Iterator[str]:
         """Yield what would be run, what it costs, and what data is missing."""
@@ -292,6 +327,11 @@ def _check_backend(points: list[grid.Point]) -> None:
             f"pipeline.backend: miscnn needs TensorFlow, but KERAS_BACKEND is {backend()}. "
             "Use native, or unset KERAS_BACKEND"
         )
+    if backend() != "jax" and any(point.settings["training"]["devices"] > 1 for point in points):
+        raise ConfigError(
+            f"training.devices: only JAX lets several devices act as one, but KERAS_BACKEND is {backend()}. "
+            "Set KERAS_BACKEND=jax, or use 1 and --workers, which gives each GPU runs of its own"
+        )
 
 
 def _missing_sentence(missing: dict[str, Path]) -> str:
@@ -307,9 +347,9 @@ def _missing_sentence(missing: dict[str, Path]) -> str:
 
 
 def default_workers(jobs: list[dict[str, Any]]) -> int:
-    """Return how many runs fit on the machine at once: one for each GPU, else what cores and memory allow."""
+    """Return how many runs fit on the machine at once: as the GPUs can share, else what cores and memory allow."""
     if devices := hardware.gpus():
-        return len(devices)
+        return max(1, len(devices) // max((job["training"]["devices"] for job in jobs), default=1))
     threads = max(job["training"]["threads"] for job in jobs)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     costs = [(cost.Cost.of(job["dataset"], job["settings"], Path(job["data"])), job["settings"]) for job in jobs]

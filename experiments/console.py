@@ -46,7 +46,7 @@ class Progresser:
         getattr(self, f"_{event['kind']}", self._ended)(event)
 
     def _started(self, event: Mapping[str, Any]) -> None:
-        self._numbers[event["run"]] = len(self._numbers) + 1
+        self._numbers.setdefault(event["run"], len(self._numbers) + 1)
         self._tasks[event["run"]] = self._progress.add_task(event["run"], total=None, note="starts")
 
     def _resumed(self, event: Mapping[str, Any]) -> None:
@@ -59,11 +59,19 @@ class Progresser:
         if not self._console.is_terminal and time.monotonic() - self._told > QUIET_SECONDS:
             self._say(f"{self._name(event)}: {note}{self._left()}")
 
+    def _held(self, event: Mapping[str, Any]) -> None:
+        self._progress.remove_task(self._tasks.pop(event["run"]))
+        self._say(f"{self._name(event)} is held by another command")
+
+    def _waiting(self, event: Mapping[str, Any]) -> None:
+        self._say(f"{event['runs']} runs are held by other commands; this one waits for them")
+
     def _scoring(self, event: Mapping[str, Any]) -> None:
         self._progress.update(self._tasks[event["run"]], note="predicts the test cases")
 
     def _ended(self, event: Mapping[str, Any]) -> None:
         """Tell how a run ended."""
+        self._numbers.setdefault(event["run"], len(self._numbers) + 1)
         self._done += 1
         self._progress.update(self._all, completed=self._done)
         if (task := self._tasks.pop(event["run"], None)) is not None:
@@ -74,7 +82,7 @@ class Progresser:
         self._say(f"{self._name(event)} {event['kind']}{text}{reason}{self._left()}")
 
     def _name(self, event: Mapping[str, Any]) -> str:
-        return f"run {self._numbers.get(event['run'], '?')} of {self._total}  {event['run']}"
+        return f"run {self._numbers[event['run']]} of {self._total}  {event['run']}"
 
     def _left(self) -> str:
         """Return the time left, from the runs that are done."""

@@ -73,6 +73,15 @@ def _how(found: argparse.ArgumentParser) -> None:
         "--workers", type=_positive, help="runs at once (default: what cores, threads and free memory allow)"
     )
     found.add_argument(
+        "--ray", metavar="ADDRESS", help="run on a Ray cluster (auto, HOST:PORT); needs uv sync --extra cluster"
+    )
+    found.add_argument(
+        "--track",
+        metavar="mlflow:URI",
+        help="copy parameters, curves and files of each run to MLflow, as to mlflow:sqlite:///runs.db; "
+        "needs uv sync --extra tracking",
+    )
+    found.add_argument(
         "--dry-run", action="store_true", help="say what would be run, at what cost, and what data is missing"
     )
     found.add_argument(

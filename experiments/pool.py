@@ -1,7 +1,8 @@
 """Runs jobs in worker processes, several at once, and survives whatever happens to them.
 
 A worker keeps its compiled step, so a job goes first to a worker that has it. A dead worker costs its run, never the
-others.
+others. Where several commands share a results folder, each takes the runs that no other holds; at the end it waits for
+those that the others do, to take over the runs of a command that dies.
 """
 
 import json
@@ -16,9 +17,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from rareseg.experiments import hardware
+from rareseg.experiments import hardware, store
 
 Job = Mapping[str, Any]
+WORKER = ("-m", "rareseg.experiments.worker")
 ENDS = ("finished", "interrupted", "diverged", "failed")
 
 
@@ -28,21 +30,24 @@ class Child:
     Args:
         threads: Of the process.
         deterministic: Whether its operations are.
+        devices: How many share its batches.
         log: Where it writes before it has a run.
-        gpu: Number of the device that it sees; None: no choice is made for it.
+        gpus: Numbers of the devices that it sees; None: no choice is made for it.
     """
 
-    def __init__(self, threads: int, deterministic: bool, log: Path, gpu: str | None = None) -> None:
-        self.gpu = gpu
-        self.kind = (threads, deterministic)
+    def __init__(
+        self, threads: int, deterministic: bool, devices: int, log: Path, gpus: Sequence[str] | None = None
+    ) -> None:
+        self.gpus = gpus
+        self.kind = (threads, deterministic, devices)
         self.job: Job | None = None
         self.step: Any = None
         self.events, write = os.pipe()
         self._rest = b""
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "rareseg.experiments.worker", str(write)],
-                stdin=subprocess.PIPE, stdout=output, stderr=output, pass_fds=(write,), env=environment(threads, gpu),
+                [sys.executable, *WORKER, str(write)],
+                stdin=subprocess.PIPE, stdout=output, stderr=output, pass_fds=(write,), env=environment(threads, gpus),
                 start_new_session=True,  # Ctrl-C reaches the parent alone, which asks its workers to save
             )  # fmt: skip
         os.close(write)
@@ -93,7 +98,11 @@ class Pool:
         handlers = {one: signal.signal(one, self._stop) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
         try:
             self._fill()
-            while any(child.job for child in self._children):
+            told = False
+            while (working := any(child.job for child in self._children)) or (self._waiting and self.signal is None):
+                if not working and not told:
+                    self._report({"kind": "waiting", "runs": len(self._waiting)})
+                told = told or not working
                 for key, _ in self._selector.select(timeout=1):
                     self._listen(key.data)
                 self._fill()
@@ -119,18 +128,16 @@ class Pool:
             return
         for child in [child for child in self._children if child.job is None]:
             self._give_next(child)
-        while self._waiting and len(self._children) < self._workers:
-            job = self._next(None)
-            training = job["training"]
-            child = Child(training["threads"], training["deterministic"], self._log, self._free_gpu())
+        while len(self._children) < self._workers and (job := self._next(None)) is not None:
+            child = Child(*process_kind(job), self._log, self._free_gpus(job["training"]["devices"]))
             self._children.append(child)
             self._selector.register(child.events, selectors.EVENT_READ, child)
             self._start(child, job)
 
-    def _free_gpu(self) -> str | None:
-        """Return the device that the fewest workers use, None where there is none."""
-        held = Counter(child.gpu for child in self._children)
-        return min(hardware.gpus(), key=lambda gpu: held[gpu], default=None)
+    def _free_gpus(self, count: int) -> list[str] | None:
+        """Return the devices that the fewest workers use, None where there is none."""
+        held = Counter(gpu for child in self._children for gpu in child.gpus or ())
+        return sorted(hardware.gpus(), key=lambda gpu: held[gpu])[:count] or None
 
     def _give_next(self, child: Child) -> None:
         job = self._next(child)
@@ -146,17 +153,25 @@ class Pool:
 
     def _next(self, child: Child | None) -> Any:
         """Choose a job: for a worker's compiled step, else for the step with most work for each worker that has it."""
-        fitting = [
-            job
-            for job in self._waiting
-            if child is None or child.kind == (job["training"]["threads"], job["training"]["deterministic"])
-        ]
+        fitting = [job for job in self._waiting if child is None or child.kind == process_kind(job)]
         own = [job for job in fitting if child is not None and compiled_step(job) == child.step]
-        if own or not fitting:
-            return own[0] if own else None
         work = Counter(compiled_step(job) for job in fitting)
         held = Counter(other.step for other in self._children if other is not child)
-        return max(fitting, key=lambda job: work[compiled_step(job)] / (1 + held[compiled_step(job)]))
+        others = sorted(fitting, key=lambda job: -work[compiled_step(job)] / (1 + held[compiled_step(job)]))
+        return self._first_free([*own, *(job for job in others if job not in own)])
+
+    def _first_free(self, jobs: Sequence[Job]) -> Job | None:
+        """Return the first job that no other command holds; what another command has ended is not done again."""
+        for job in jobs:
+            run = store.Run(Path(job["folder"]))
+            if run.held():
+                continue
+            end = ended_elsewhere(run, job)
+            if end is None:
+                return job
+            self._waiting.remove(job)
+            self._report({"run": job["id"], **end})
+        return None
 
     def _listen(self, child: Child) -> None:
         """Take the events of a worker, or notice that it is dead."""
@@ -164,7 +179,9 @@ class Pool:
         if events is None:
             self._bury(child)
         for event in events or ():
-            if event["kind"] in ENDS:
+            if event["kind"] == "held" and child.job is not None:
+                self._waiting.append(child.job)
+            if event["kind"] in (*ENDS, "held"):
                 child.job = None
             self._report(event)
 
@@ -187,6 +204,23 @@ class Pool:
             child.close()
 
 
+def ended_elsewhere(run: store.Run, job: Job) -> dict[str, Any] | None:
+    """Return how another command ended a run since this one looked, None where it did not."""
+    record = run.record()
+    if run.complete(job["evaluation"]):
+        return {"kind": "finished", "reason": "by another command"}
+    tried_again = record.get("started") != job["tried"]
+    if tried_again and record.get("state") in ("failed", "diverged"):
+        return {"kind": record["state"], "reason": f"in another command: {record['reason']}"}
+    return None
+
+
+def process_kind(job: Job) -> tuple[int, bool, int]:
+    """Return what is set once for a process: threads, determinism, devices."""
+    training = job["training"]
+    return training["threads"], training["deterministic"], training["devices"]
+
+
 def compiled_step(job: Job) -> str:
     """Return what two jobs must have in common to share a compiled step."""
     settings, training = job["settings"], job["settings"]["training"]
@@ -197,9 +231,9 @@ def compiled_step(job: Job) -> str:
     return json.dumps(parts, sort_keys=True)
 
 
-def environment(threads: int, gpu: str | None = None) -> dict[str, str]:
+def environment(threads: int, gpus: Sequence[str] | None = None) -> dict[str, str]:
     """Return the environment of a worker: the number of threads is that of the configuration, not of the machine."""
-    seen = {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
+    seen = {} if gpus is None else {"CUDA_VISIBLE_DEVICES": ",".join(gpus)}
     count = str(threads)
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
     flags = (

@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
     options = _parser().parse_args(arguments)
     try:
-        with store.locked(options.results):
+        with store.locked(options.results, lambda sentence: console.print(sentence, markup=False, soft_wrap=True)):
             return Command(options, console).run()
     except (ConfigError, datasets.DataError) as error:
         print(error, file=sys.stderr)

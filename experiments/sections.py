@@ -266,6 +266,12 @@ class Training(Section):
     mixed_precision: bool = Field(False, description="compute in float16, keep weights in float32")
     xla: bool | None = Field(None, description="compile by XLA; null: where it pays, on GPUs and under JAX")
     loaders: int = Field(1, ge=1, le=64, description="threads that make batches ahead; changes no result")
+    devices: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="GPUs that share the batches of one run, with JAX; changes the last bits",
+    )
     threads: int = Field(1, ge=1, le=256, description="threads of one run; changes the last bits of the result")
     deterministic: bool = Field(False, description="same numbers on every repetition, at some cost of speed")
 

@@ -94,7 +94,7 @@ class Session:
         choices: Configurations of the losses to choose from.
     """
 
-    KEYS = ("optimiser", "supervision", "mixed_precision", "xla")
+    KEYS = ("optimiser", "supervision", "mixed_precision", "xla", "devices")
 
     def __init__(
         self,
@@ -106,6 +106,7 @@ class Session:
         choices: Sequence[Mapping[str, Any]],
     ) -> None:
         self.losses = [dict(choice) for choice in choices]
+        self._devices = training["devices"]
         with _precision(training["mixed_precision"]):
             self.network = models.build({**network, "output": "logits", "seed": seed}, tuple(input_shape), classes)
             outputs = len(self.network.outputs)
@@ -132,6 +133,11 @@ class Session:
         """Return loss and counts of a batch as in prediction, without a step."""
         return self._without_decay(self.model.test_on_batch, images, labels)
 
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """Return the probabilities or logits of the finest output."""
+        with _sharing(len(images), self._devices):
+            return self.predictor.predict_on_batch(images)
+
     def judge(self, logits: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:
         """Return loss and counts of given logits (B, *space, K) of the finest output."""
         chosen = self.model.choices[int(ops.convert_to_numpy(self.model.which))]
@@ -144,7 +150,8 @@ class Session:
         """Call a function of Keras; learning curves show the loss without weight decay."""
         decay = float(sum(self.network.losses, 0.0))
         self.model.reset_metrics()
-        logs = act(images, labels, return_dict=True)
+        with _sharing(len(images), self._devices):
+            logs = act(images, labels, return_dict=True)
         return float(logs["loss"]) - decay, np.asarray(logs["overlap"], "float64")
 
     def seeds(self) -> list[list[int]]:
@@ -211,6 +218,20 @@ def _precision(mixed: bool) -> Iterator[None]:
         yield
     finally:
         keras.config.set_dtype_policy(before)
+
+
+@contextmanager
+def _sharing(samples: int, devices: int) -> Iterator[None]:
+    """Let the devices share a batch; one that they cannot share evenly, as a last one may be, each computes whole."""
+    shared = keras.distribution.distribution() if samples % devices else None
+    if shared is None:
+        yield
+        return
+    keras.distribution.set_distribution(None)
+    try:
+        yield
+    finally:
+        keras.distribution.set_distribution(shared)
 
 
 def _jit(xla: bool | None) -> Any:

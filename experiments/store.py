@@ -1,4 +1,9 @@
-"""Runs on disk: files that appear whole or not at all, the lock on a results folder, one folder per run."""
+"""Runs on disk: files that appear whole or not at all, one folder per run, and who may write when.
+
+Several commands, on one machine or many, may share a results folder. What concerns all of its runs is done by one of
+them at a time (`locked`), and each run belongs to the worker that holds it (`Run.claimed`). Both are locks of the
+operating system, which lets go of them when a process dies, however it dies.
+"""
 
 import contextlib
 import csv
@@ -6,7 +11,7 @@ import io
 import json
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,23 +43,27 @@ def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]]
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold a results folder; the operating system lets go of it when the process dies, however it dies.
+def locked(folder: Path, tell: Callable[[str], None]) -> Iterator[None]:
+    """Hold what all runs of a results folder share: phantoms, splits, tables. Waits for whoever holds it.
+
+    Args:
+        folder: The results folder; made where it is missing.
+        tell: Takes a sentence that says for whom this waits.
 
     Raises:
-        ConfigError: If the folder cannot be written, or another process holds it (says which).
+        ConfigError: If the folder cannot be written.
     """
     owner = folder / ".owner"
-    lock = filelock.FileLock(folder / ".lock", timeout=0)
+    lock = filelock.FileLock(folder / ".lock")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            holder = owner.read_text(encoding="utf-8") if owner.exists() else "another process"
+            tell(f"{folder} is in use by {holder}; this command waits for it")
+            lock.acquire()
         owner.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
-    except filelock.Timeout as error:
-        holder = owner.read_text(encoding="utf-8") if owner.exists() else "another process"
-        raise ConfigError(
-            f"{folder} is in use by {holder}. Wait for it, stop it, or give another folder with --results"
-        ) from error
     except OSError as error:
         lock.release()
         raise ConfigError(
@@ -91,6 +100,28 @@ class Run:
         """Change some fields of ``run.json``."""
         write_json(self.folder / "run.json", self.record() | content)
 
+    @contextlib.contextmanager
+    def claimed(self) -> Iterator[bool]:
+        """Hold the run against every other process; yields whether it could be held."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(self.folder / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
+
+    def held(self) -> bool:
+        """Return whether another process holds the run."""
+        if not (self.folder / ".lock").exists():
+            return False
+        with self.claimed() as mine:
+            return not mine
+
     @property
     def weights(self) -> Path:
         """The selected weights."""
@@ -99,6 +130,10 @@ class Run:
     def evaluation(self, digest: str) -> Path:
         """Return the folder of one evaluation; it is complete when its ``cases.csv`` exists."""
         return self.folder / f"evaluation-{digest}"
+
+    def complete(self, evaluation: str) -> bool:
+        """Return whether the run is trained, and scored in this way."""
+        return self.weights.is_file() and (self.evaluation(evaluation) / "cases.csv").is_file()
 
 
 @dataclass(frozen=True)
@@ -116,4 +151,4 @@ class Due:
 
     def finished(self) -> bool:
         """Return whether the run is trained and scored."""
-        return self.run.weights.is_file() and (self.evaluation / "cases.csv").is_file()
+        return self.run.complete(grid.evaluation(self.point.settings))

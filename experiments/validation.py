@@ -41,8 +41,9 @@ class Validation:
 
     def _by_cases(self) -> Iterator[tuple[float, int, np.ndarray]]:
         """Predict each case by overlapping windows; the logarithm of a probability serves as its logit."""
-        forward = self._session.predictor.predict_on_batch
-        maps = pipeline.predict_many(forward, self._cases, self._drawing, grid="network", output="probabilities")
+        maps = pipeline.predict_many(
+            self._session.predict, self._cases, self._drawing, grid="network", output="probabilities"
+        )
         for case, probabilities in zip(self._cases, maps, strict=True):
             logits = np.log(np.maximum(probabilities, TINY))[None]
             loss, counts = self._session.judge(logits, np.asarray(case.read_label())[None])

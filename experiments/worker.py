@@ -29,6 +29,7 @@ class Stop:
         self.asked = False
         signal.signal(signal.SIGTERM, self._ask)
         signal.signal(signal.SIGINT, self._ask)
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # SLURM sends it to every process; the parent will ask
 
     def _ask(self, *_: object) -> None:
         if self.asked:
@@ -103,9 +104,19 @@ class Worker:
     def run(self, job: Mapping[str, Any]) -> None:
         """Train and score one run, and say how it ended."""
         from rareseg.experiments import store
-        from rareseg.experiments.training import Diverged, Interrupted
 
         run = store.Run(Path(job["folder"]))
+        with run.claimed() as mine:
+            if not mine:
+                self._send(kind="held", run=run.id)
+            elif run.complete(job["evaluation"]):  # by another command, in the meantime
+                self._send(kind="finished", run=run.id, reason=None)
+            else:
+                self._run(run, job)
+
+    def _run(self, run: Any, job: Mapping[str, Any]) -> None:
+        from rareseg.experiments.training import Diverged, Interrupted
+
         began = time.monotonic()
         try:
             self._train_and_score(run, job)
@@ -125,6 +136,7 @@ class Worker:
         from rareseg.experiments import cases, scoring
 
         settings = job["settings"]
+        share_devices(settings["training"]["devices"])
         drawing = cases.pipeline_settings(settings)
         data, parts = self._data(job, settings)
         session = self._compiled(job, settings, parts, len(data.classes))
@@ -136,7 +148,7 @@ class Worker:
         target = run.evaluation(job["evaluation"])
         if not (target / "cases.csv").is_file():
             self._send(kind="scoring", run=run.id)
-            scoring.score(session.predictor.predict_on_batch, data, parts, settings["evaluation"], drawing, target)
+            scoring.score(session.predict, data, parts, settings["evaluation"], drawing, target)
 
     def _train(self, session: Any, run: Any, job: Mapping[str, Any], parts: Mapping[str, Any], drawing: Any) -> None:
         from rareseg.experiments.training import Trainer
@@ -192,6 +204,24 @@ def prepare_backend(training: Mapping[str, Any]) -> None:
         tf.config.threading.set_inter_op_parallelism_threads(1 if training["deterministic"] else 0)
         if training["deterministic"]:
             tf.config.experimental.enable_op_determinism()
+        if not tf.config.list_physical_devices("GPU"):  # rewriting a graph costs 40 % of a first step and gains nothing
+            tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
+
+def share_devices(count: int) -> None:
+    """Let so many devices act as one, for networks that are built from now on.
+
+    Raises:
+        ValueError: If there are fewer.
+    """
+    import keras
+
+    if count == 1:
+        return
+    found = keras.distribution.list_devices()
+    if len(found) < count:
+        raise ValueError(f"training.devices: {count}, but this worker sees only {len(found)}: {', '.join(found)}")
+    keras.distribution.set_distribution(keras.distribution.DataParallel(devices=found[:count]))
 
 
 def _start_record(job: Mapping[str, Any], kind: str) -> dict[str, Any]:

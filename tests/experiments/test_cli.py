@@ -196,15 +196,6 @@ def test_a_results_folder_that_cannot_be_made_is_refused(call, tmp_path, tiny):
     assert "cannot be written" in refused.stderr
 
 
-def test_a_folder_in_use_is_refused_and_its_holder_named(call, tmp_path, tiny):
-    from rareseg.experiments import store
-
-    with store.locked(tmp_path / "results"):
-        refused = call(*tiny, results=tmp_path / "results")
-    assert refused.returncode == 2
-    assert "is in use by process" in refused.stderr
-
-
 @pytest.mark.slow
 def test_on_jax_a_table_comes_out_and_nothing_imports_tensorflow(call, tiny, tmp_path):
     found = tmp_path / "instead" / "tensorflow.py"

@@ -11,6 +11,7 @@ def test_devices_are_those_that_the_environment_allows_and_each_has_a_worker(mon
     assert hardware.gpus() == expected
     if expected:
         assert cli.default_workers([]) == len(expected)
+        assert cli.default_workers([{"training": {"devices": 2}}]) == max(1, len(expected) // 2)
 
 
 def test_a_worker_sees_the_device_that_the_fewest_others_use(monkeypatch, tmp_path):
@@ -19,9 +20,10 @@ def test_a_worker_sees_the_device_that_the_fewest_others_use(monkeypatch, tmp_pa
     chosen = []
     for _ in range(4):
         child = pool.Child.__new__(pool.Child)
-        child.gpu = one._free_gpu()
+        child.gpus = one._free_gpus(1)
         one._children.append(child)
-        chosen.append(child.gpu)
+        chosen += child.gpus
     assert sorted(chosen) == ["0", "0", "1", "1"]
-    assert pool.environment(1, "1")["CUDA_VISIBLE_DEVICES"] == "1"
+    assert sorted(one._free_gpus(2)) == ["0", "1"]
+    assert pool.environment(1, ["1"])["CUDA_VISIBLE_DEVICES"] == "1"
     assert pool.environment(1)["CUDA_VISIBLE_DEVICES"] == "0,1"

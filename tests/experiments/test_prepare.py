@@ -254,14 +254,6 @@ def test_progress_is_told_in_lines_where_there_is_no_terminal(data, tmp_path, ca
         assert re.findall(rf"bus2017: {text} (\d) of 5", out) == ["1", "2", "3", "4", "5"]
 
 
-def test_a_results_folder_in_use_is_left_alone(data, tmp_path, capsys):
-    from rareseg.experiments import store
-
-    with store.locked(tmp_path / "results"):
-        assert prepare.main(["drive", "--data", str(data), "--results", str(tmp_path / "results")]) == 2
-    assert "is in use by process" in capsys.readouterr().err
-
-
 def test_a_full_disk_leaves_nothing_half_written(data, tmp_path, cache, capsys, monkeypatch):
     real = Path.replace
 

@@ -1,0 +1,108 @@
+"""The same runs on a Ray cluster: each is one task of it, and comes back by itself when its machine is lost.
+
+Ray finds machines and repeats tasks; a task starts the worker process that a single machine would, which resumes from
+the last checkpoint. All machines need this environment and the results folder under the same path.
+"""
+
+import os
+import signal
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from rareseg.experiments.config import ConfigError
+from rareseg.experiments.pool import Job, Pool
+
+SECONDS = 10
+"""How long a cluster may take to answer."""
+PASSED_ON = ("KERAS_BACKEND", "RARESEG_CACHE")
+
+
+class Cluster:
+    """Works through jobs like a `Pool`.
+
+    Args:
+        jobs: What to run.
+        address: Of the cluster: ``auto``, ``HOST:PORT`` or ``ray://HOST:PORT``.
+        log: Where a worker writes before it has a run.
+        report: Takes the events, each a mapping with ``kind`` and ``run``.
+
+    Raises:
+        ConfigError: If Ray is not installed, or no cluster is found.
+    """
+
+    def __init__(
+        self, jobs: Sequence[Job], address: str, log: Path, report: Callable[[Mapping[str, Any]], None]
+    ) -> None:
+        self._ray = connect(address)
+        self._jobs, self._log, self._report = list(jobs), log.absolute(), report
+        self._tasks: dict[Any, Job] = {}
+        self.signal: int | None = None
+
+    def run(self) -> None:
+        """Work until no job is left, or until a signal; then ``signal`` says which."""
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+        handlers = {number: signal.signal(number, self._stop) for number in numbers}
+        has_gpus = bool(self._ray.cluster_resources().get("GPU"))
+        try:
+            for job in self._jobs:
+                needs = {"num_cpus": job["training"]["threads"], "num_gpus": has_gpus * job["training"]["devices"]}
+                task = self._ray.remote(**needs, max_retries=-1, scheduling_strategy="SPREAD")(work)
+                self._tasks[task.remote(dict(job), str(self._log))] = job
+            while self._tasks:
+                done, _ = self._ray.wait(list(self._tasks), timeout=1)
+                for one in done:
+                    self._collect(one)
+        finally:
+            self._ray.shutdown()
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+    def _collect(self, done: Any) -> None:
+        job = self._tasks.pop(done)
+        try:
+            events = self._ray.get(done)
+        except self._ray.exceptions.TaskCancelledError:
+            return  # before it had begun
+        except self._ray.exceptions.RayError as error:
+            reason = str(error).strip().rpartition("\n")[2]
+            events = [{"kind": "failed", "run": job["id"], "reason": reason, "dead": True}]
+        for event in events:
+            self._report(event)
+
+    def _stop(self, number: int, _: FrameType | None) -> None:
+        """Ask every task to save and end."""
+        self.signal = number
+        for task in self._tasks:
+            self._ray.cancel(task, force=False)
+
+
+def work(job: Mapping[str, Any], log: str) -> list[dict[str, Any]]:
+    """Do one job on the machine that Ray has chosen; return its events, which the command shows once it is done."""
+    told: list[dict[str, Any]] = []
+    Pool([job], 1, Path(log), lambda event: told.append(dict(event))).run()
+    return [event for event in told if event["kind"] not in ("waiting", "held")]
+
+
+def connect(address: str) -> Any:
+    """Return Ray, joined to a cluster."""
+    try:
+        ray = import_module("ray")  # of an extra, which the checks of types do not have
+    except ImportError as error:
+        raise ConfigError("--ray needs Ray: uv sync --extra cluster") from error
+    sentence = f"--ray {address}: no cluster answers. Start one with `ray start --head`, or correct the address"
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    variables = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    try:
+        if host:  # Ray itself goes on trying for minutes
+            socket.create_connection((host, int(port)), timeout=SECONDS).close()
+        ray.init(
+            address, log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": variables},
+            configure_logging=False,
+        )  # fmt: skip
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ConfigError(sentence) from error
+    return ray

@@ -1,0 +1,40 @@
+"""A command that works through jobs with tiny workers.
+
+Called as ``tiny_command.py FOLDER NUMBER SECONDS WORKERS [FAILING ...]``.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from rareseg.experiments import pool
+
+TRAINING = {"threads": 1, "deterministic": True, "devices": 1, "batch_size": 2}
+TRAINING |= dict.fromkeys(("optimiser", "supervision", "mixed_precision", "xla"))
+PIPELINE = {"analysis": "patches", "patch": [8, 8]}
+SETTINGS = {"network": {}, "pipeline": PIPELINE, "dataset": {"channels": 1}, "training": TRAINING}
+
+
+def main(folder, number, seconds, workers, *failing):
+    """Print every event of the pool as a line of JSON."""
+    jobs = [
+        {
+            "id": f"run-{index}",
+            "folder": str(Path(folder) / "runs" / f"run-{index}"),
+            "settings": SETTINGS,
+            "training": TRAINING,
+            "seed": 0,
+            "evaluation": "e",
+            "tried": None,
+            "seconds": float(seconds),
+            "fails": str(index) in failing,
+        }
+        for index in range(int(number))
+    ]
+    pool.WORKER = (str(Path(__file__).with_name("tiny_worker.py")),)
+    log = Path(folder) / "workers.log"
+    pool.Pool(jobs, int(workers), log, lambda event: print(json.dumps(event), flush=True)).run()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
