@@ -6,9 +6,7 @@ labels), once to the end and once more, when everything is noted and cached. Eac
 its high-water mark. The scans take about 4 GB of disk.
 """
 
-import argparse
 import gzip
-import json
 import os
 import resource
 import subprocess
@@ -21,7 +19,7 @@ from typing import Any
 
 import nibabel
 import numpy as np
-from record import Figure, arguments, finish, measured
+from record import Figure, answered, arguments, finish, measured
 
 from rareseg import datasets
 
@@ -56,12 +54,8 @@ HOW = (
 
 def main() -> int:
     """Measure, print, record."""
-    parser = arguments(__doc__.splitlines()[0])
-    parser.add_argument("--child", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.child:
-        job = json.loads(options.child)
-        print(json.dumps(opened(**job) if "key" in job else prepared(Path(job["scratch"]))))
+    options = arguments(__doc__.splitlines()[0]).parse_args()
+    if answered(options, lambda job: opened(**job) if "key" in job else prepared(Path(job["scratch"]))):
         return 0
     return finish("data", HOW, figures(options.quick), options)
 

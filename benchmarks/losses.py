@@ -8,7 +8,6 @@ file holds ``LOSSES``, a mapping of names to functions (one-hot labels, probabil
 
 import argparse
 import importlib.util
-import json
 import os
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from record import Figure, arguments, finish, measured
+from record import Figure, answered, arguments, finish, measured
 
 SHAPES = {"2D": (4, 288, 384, 2), "2D, batch 16": (16, 288, 384, 2), "3D": (2, 80, 160, 160, 3)}
 PROMISED = ("dice", "focal", "combo", "unified_focal", "adaptive_log")
@@ -44,10 +43,8 @@ def main() -> int:
     """Measure in child processes, print and record."""
     parser = arguments(__doc__.splitlines()[0])
     parser.add_argument("--foreign", type=Path, help="Python file with other losses")
-    parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.child:
-        print(json.dumps(_measure(json.loads(options.child))))
+    if answered(options, _measure):
         return 0
     rest = () if options.quick else (_memory(), _on_gpu())
     return finish("losses", HOW, chain(_import(), _times(options), *rest), options)

@@ -10,7 +10,6 @@ median of the ratios of neighbours.
 
 import argparse
 import importlib
-import json
 import math
 import resource
 import sys
@@ -19,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
-from record import Figure, arguments, finish, measured
+from record import Figure, answered, arguments, finish, measured
 
 NETWORKS = [  # preset, batch, input shape; what the papers have where that is more
     ("unet_all", 16, (192, 256, 3)),
@@ -57,11 +56,8 @@ def main() -> int:
     """Measure in child processes, print and record."""
     parser = arguments(__doc__.splitlines()[0])
     parser.add_argument("--peak", type=float, help="TFLOP/s of the device; prints the share that each network reaches")
-    parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.child:
-        function, job = json.loads(options.child)
-        print(json.dumps({"network": _network, "pairs": _pairs}[function](**job)))
+    if answered(options, lambda call: {"network": _network, "pairs": _pairs}[call[0]](**call[1])):
         return 0
     return finish("models", HOW, chain(_against_miscnn(options), _networks(options)), options)
 

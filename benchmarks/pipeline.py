@@ -8,10 +8,8 @@ UFL's augmentation draws elastic deformation, rotation and scaling with probabil
 and few are dear. Each kind is timed on its own, and weighted with its probability.
 """
 
-import argparse
 import importlib
 import itertools
-import json
 import math
 import sys
 import tempfile
@@ -25,7 +23,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from record import Figure, arguments, finish, measured
+from record import Figure, answered, arguments, finish, measured
 
 from rareseg.pipeline import Settings, prepare
 
@@ -56,11 +54,8 @@ Maker = Callable[[int], Any]
 
 def main() -> int:
     """Measure, print and record."""
-    parser = arguments(__doc__.splitlines()[0])
-    parser.add_argument("--child", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.child:
-        print(json.dumps(_child(json.loads(options.child))))
+    options = arguments(__doc__.splitlines()[0]).parse_args()
+    if answered(options, _child):
         return 0
     return finish("pipeline", HOW, _figures(options.quick), options)
 

@@ -4,8 +4,6 @@ Memory: high-water mark of a process, by a network that only multiplies. Time: C
 network; ours and MIScnn's in one process, interleaved, medians. Windows of 96 voxels overlap by half; voxels are noise.
 """
 
-import argparse
-import json
 import sys
 import tempfile
 import time
@@ -15,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from record import Figure, arguments, finish, measured
+from record import Figure, answered, arguments, finish, measured
 
 from rareseg import pipeline
 
@@ -33,14 +31,10 @@ HOW = (
 
 def main() -> int:
     """Measure in child processes, print and record."""
-    parser = arguments(
+    options = arguments(
         "What prediction costs beside the network: memory, and time against MIScnn's and the network's own."
-    )
-    parser.add_argument("--child", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.child:
-        job = json.loads(options.child)
-        print(json.dumps(CHILDREN[job.pop("measure")](**job)))
+    ).parse_args()
+    if answered(options, lambda job: CHILDREN[job.pop("measure")](**job)):
         return 0
     return finish("prediction", HOW, _figures(options.quick), options)
 

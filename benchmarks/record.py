@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,21 @@ def arguments(description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="fewer and smaller measurements, under a minute")
     parser.add_argument("--record", type=Path, default=RECORDS, help="folder of the dated record")
+    parser.add_argument("--child", type=json.loads, help=argparse.SUPPRESS)
     return parser
+
+
+def answered(options: argparse.Namespace, measure: Callable[[Any], Any]) -> bool:
+    """Return whether this is a process that `measured` started, and answer it if so.
+
+    Args:
+        options: Of the command line.
+        measure: Takes the job, returns plain data.
+    """
+    if options.child is None:
+        return False
+    print(json.dumps(measure(options.child)))
+    return True
 
 
 def measured(file: str, job: Any, environment: Mapping[str, str]) -> Any:

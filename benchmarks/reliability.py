@@ -3,7 +3,6 @@
 A figure of kills counts what was lost or came out otherwise than without them.
 """
 
-import argparse
 import gc
 import hashlib
 import itertools
@@ -21,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 from prediction import noise, prepared
-from record import Figure, arguments, finish, measured
+from record import Figure, answered, arguments, finish, measured
 
 from rareseg.experiments import checkpoint
 
@@ -44,12 +43,8 @@ HOW = (
 
 def main() -> int:
     """Kill, measure, print and record."""
-    parser = arguments("Kills of runs, of savings and of commands that share a folder; memory in time.")
-    parser.add_argument("--child", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.child:
-        job = json.loads(options.child)
-        print(json.dumps(CHILDREN[job.pop("measure")](**job)))
+    options = arguments("Kills of runs, of savings and of commands that share a folder; memory in time.").parse_args()
+    if answered(options, lambda job: CHILDREN[job.pop("measure")](**job)):
         return 0
     return finish("reliability", HOW, _figures(options.quick), options)
 
@@ -86,8 +81,9 @@ def killed_while_saving(times: int, dice: random.Random) -> int:
 
 
 def save_forever(folder: str) -> None:
-    """Save one state after the other."""
-    for step in itertools.count(1):
+    """Save one state after the other, from the last on, as training does."""
+    last = checkpoint.load(Path(folder))
+    for step in itertools.count(last[0]["step"] + 1 if last else 1):
 
         def write(path: Path, content: bytes = step.to_bytes(4, "big") * 50_000) -> None:
             path.write_bytes(content)
