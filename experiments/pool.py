@@ -154,11 +154,15 @@ class Pool:
     def _next(self, child: Child | None) -> Any:
         """Choose a job: for a worker's compiled step, else for the step with most work for each worker that has it."""
         fitting = [job for job in self._waiting if child is None or child.kind == process_kind(job)]
-        own = [job for job in fitting if child is not None and compiled_step(job) == child.step]
         work = Counter(compiled_step(job) for job in fitting)
         held = Counter(other.step for other in self._children if other is not child)
-        others = sorted(fitting, key=lambda job: -work[compiled_step(job)] / (1 + held[compiled_step(job)]))
-        return self._first_free([*own, *(job for job in others if job not in own)])
+        own = None if child is None else child.step
+
+        def rank(job: Job) -> tuple[bool, float]:
+            step = compiled_step(job)
+            return step != own, -work[step] / (1 + held[step])
+
+        return self._first_free(sorted(fitting, key=rank))
 
     def _first_free(self, jobs: Sequence[Job]) -> Job | None:
         """Return the first job that no other command holds; what another command has ended is not done again."""

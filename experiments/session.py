@@ -92,6 +92,9 @@ class Session:
         classes: Number of classes.
         training: Values of the section `training`; those of ``KEYS`` are used.
         choices: Configurations of the losses to choose from.
+
+    Raises:
+        ValueError: If there are fewer devices than ``training`` asks for.
     """
 
     KEYS = ("optimiser", "supervision", "mixed_precision", "xla", "devices")
@@ -107,6 +110,7 @@ class Session:
     ) -> None:
         self.losses = [dict(choice) for choice in choices]
         self._devices = training["devices"]
+        _share_devices(self._devices)
         with _precision(training["mixed_precision"]):
             self.network = models.build({**network, "output": "logits", "seed": seed}, tuple(input_shape), classes)
             outputs = len(self.network.outputs)
@@ -218,6 +222,20 @@ def _precision(mixed: bool) -> Iterator[None]:
         yield
     finally:
         keras.config.set_dtype_policy(before)
+
+
+def _share_devices(count: int) -> None:
+    """Let so many devices act as one, for networks that are built from now on.
+
+    Raises:
+        ValueError: If there are fewer.
+    """
+    if count == 1:
+        return
+    found = keras.distribution.list_devices()
+    if len(found) < count:
+        raise ValueError(f"training.devices: {count}, but this process sees only {len(found)}: {', '.join(found)}")
+    keras.distribution.set_distribution(keras.distribution.DataParallel(devices=found[:count]))
 
 
 @contextmanager

@@ -136,7 +136,6 @@ class Worker:
         from rareseg.experiments import cases, scoring
 
         settings = job["settings"]
-        share_devices(settings["training"]["devices"])
         drawing = cases.pipeline_settings(settings)
         data, parts = self._data(job, settings)
         session = self._compiled(job, settings, parts, len(data.classes))
@@ -206,22 +205,6 @@ def prepare_backend(training: Mapping[str, Any]) -> None:
             tf.config.experimental.enable_op_determinism()
         if not tf.config.list_physical_devices("GPU"):  # rewriting a graph costs 40 % of a first step and gains nothing
             tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-
-
-def share_devices(count: int) -> None:
-    """Let so many devices act as one, for networks that are built from now on.
-
-    Raises:
-        ValueError: If there are fewer.
-    """
-    import keras
-
-    if count == 1:
-        return
-    found = keras.distribution.list_devices()
-    if len(found) < count:
-        raise ValueError(f"training.devices: {count}, but this worker sees only {len(found)}: {', '.join(found)}")
-    keras.distribution.set_distribution(keras.distribution.DataParallel(devices=found[:count]))
 
 
 def _start_record(job: Mapping[str, Any], kind: str) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def test_a_run_that_wants_more_devices_than_there_are_says_so(call, tiny, tmp_pa
     changes = ["--set=training.devices=2", "--only=loss=dice"]
     done = call(*tiny, *changes, results=tmp_path / "results", env={"KERAS_BACKEND": "jax", "XLA_FLAGS": ""})
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "training.devices: 2, but this worker sees only 1: cpu:0" in done.stdout
+    assert "training.devices: 2, but this process sees only 1: cpu:0" in done.stdout
 
 
 @pytest.mark.parametrize(
