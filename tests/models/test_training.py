@@ -26,7 +26,7 @@ results = model.train_on_batch(images, labels)
 assert np.isfinite(results).all() and np.isfinite(models.final(model).predict_on_batch(images)).all()
 assert not np.array_equal(before[0], model.get_weights()[0])
 """
-NARROW = {"focusnet": ("width", [2, 3, 4]), "unet_all": ("filters", [1, 2, 4]), "attention_unet": ("width", [2])}
+NARROW = {"focusnet": ("width", [2, 3, 4, 8]), "unet_all": ("filters", [1, 2, 4]), "attention_unet": ("width", [2])}
 
 
 @pytest.mark.parametrize(
