@@ -96,6 +96,10 @@ class Command:
             from rareseg.experiments.tracking import Tracker
 
             self.tracker = Tracker(self.asked.track, self.table, self._tell)
+        if self.asked.ray:
+            from rareseg.experiments import cluster
+
+            cluster.connect(self.asked.ray)
         began = time.monotonic()
         with store.locked(self.results, self._tell):
             self._make_phantoms()
@@ -288,9 +292,8 @@ class Command:
         if self.asked.ray:
             from rareseg.experiments.cluster import Cluster
 
-            runner = Cluster(jobs, self.asked.ray, log, report)
             self._tell(f"{due}, on the Ray cluster {self.asked.ray}")
-            return runner
+            return Cluster(jobs, log, report)
         workers = min(self.asked.workers or default_workers(jobs), len(jobs))
         self._tell(f"{due}, on {workers} worker {'process' if workers == 1 else 'processes'}")
         return Pool(jobs, workers, log, report)

@@ -22,22 +22,16 @@ PASSED_ON = ("KERAS_BACKEND", "RARESEG_CACHE")
 
 
 class Cluster:
-    """Works through jobs like a `Pool`.
+    """Works through jobs like a `Pool`, on the cluster that `connect` has joined.
 
     Args:
         jobs: What to run.
-        address: Of the cluster: ``auto``, ``HOST:PORT`` or ``ray://HOST:PORT``.
         log: Where a worker writes before it has a run.
         report: Takes the events, each a mapping with ``kind`` and ``run``.
-
-    Raises:
-        ConfigError: If Ray is not installed, or no cluster is found.
     """
 
-    def __init__(
-        self, jobs: Sequence[Job], address: str, log: Path, report: Callable[[Mapping[str, Any]], None]
-    ) -> None:
-        self._ray = connect(address)
+    def __init__(self, jobs: Sequence[Job], log: Path, report: Callable[[Mapping[str, Any]], None]) -> None:
+        self._ray = import_module("ray")  # of an extra, which the checks of types do not have
         self._jobs, self._log, self._report = list(jobs), log.absolute(), report
         self._tasks: dict[Any, Job] = {}
         self.signal: int | None = None
@@ -87,10 +81,17 @@ def work(job: Mapping[str, Any], log: str) -> list[dict[str, Any]]:
     return [event for event in told if event["kind"] not in ("waiting", "held")]
 
 
-def connect(address: str) -> Any:
-    """Return Ray, joined to a cluster."""
+def connect(address: str) -> None:
+    """Join a cluster.
+
+    Args:
+        address: ``auto``, ``HOST:PORT`` or ``ray://HOST:PORT``.
+
+    Raises:
+        ConfigError: If Ray is not installed, or no cluster is found.
+    """
     try:
-        ray = import_module("ray")  # of an extra, which the checks of types do not have
+        ray = import_module("ray")
     except ImportError as error:
         raise ConfigError("--ray needs Ray: uv sync --extra cluster") from error
     sentence = f"--ray {address}: no cluster answers. Start one with `ray start --head`, or correct the address"
@@ -105,4 +106,3 @@ def connect(address: str) -> Any:
         )  # fmt: skip
     except (OSError, RuntimeError, ValueError) as error:
         raise ConfigError(sentence) from error
-    return ray

@@ -39,3 +39,4 @@ def test_a_cluster_that_does_not_answer_is_one_sentence(call, tiny, tmp_path):
     assert refused.returncode == 2
     assert len(refused.stderr.splitlines()) == 1
     assert "--ray 127.0.0.1:1: no cluster answers" in refused.stderr
+    assert not (tmp_path / "results").exists()
