@@ -11,12 +11,10 @@ TABLE = "table3/table_long.csv"
 
 @pytest.mark.slow
 def test_the_loss_of_a_machine_changes_nothing(finished, call, tiny, tmp_path):
-    pytest.importorskip("ray", reason="needs uv sync --extra cluster")
-    from ray.cluster_utils import Cluster  # of another folder than ray itself
-
+    utils = pytest.importorskip("ray.cluster_utils", reason="needs uv sync --extra cluster")
     results = tmp_path / "results"
     with contextlib.redirect_stdout(io.StringIO()):
-        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+        cluster = utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
         second = cluster.add_node(num_cpus=1)
         cluster.wait_for_nodes()
     try:
