@@ -90,6 +90,7 @@ def connect(address: str) -> None:
     Raises:
         ConfigError: If Ray is not installed, or no cluster is found.
     """
+    os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"  # or Ray would copy the project to make another environment
     try:
         ray = import_module("ray")
     except ImportError as error:
