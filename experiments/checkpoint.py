@@ -50,8 +50,10 @@ def save(folder: Path, step: int, state: dict[str, Any], files: Mapping[str, Cal
     whole.sync(folder)
     if _read(final) is None:
         raise OSError(f"{final} was written but does not read back")
-    for old in _generations(folder)[GENERATIONS:]:
-        shutil.rmtree(old)
+    generations = _generations(folder)
+    place = generations.index(final)  # what is newer was damaged: else training had gone on from there
+    for other in generations[:place] + generations[place + GENERATIONS :]:
+        shutil.rmtree(other)
 
 
 def load(folder: Path) -> tuple[dict[str, Any], Path] | None:

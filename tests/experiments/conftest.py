@@ -3,7 +3,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import keras
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -33,17 +32,9 @@ def command(*arguments, results, data=None, env=None, background=False, script="
     return subprocess.run(call, capture_output=True, text=True, env=environment, timeout=600, check=False, cwd=ROOT)
 
 
-@pytest.fixture(scope="package", autouse=True)
-def graphs_as_they_are():
-    """Let graphs be executed as they were traced, as a worker process without a GPU does."""
-    if keras.backend.backend() != "tensorflow":
-        yield
-        return
-    import tensorflow as tf
-
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-    yield
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
+@pytest.fixture(scope="module", autouse=True)
+def as_in_a_worker(graphs_as_they_are):
+    """Train as a worker process does."""
 
 
 @pytest.fixture(scope="session")

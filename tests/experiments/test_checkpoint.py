@@ -48,6 +48,16 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path):
     assert checkpoint.load(tmp_path) is None
 
 
+def test_training_goes_on_after_all_states_were_damaged(tmp_path):
+    for step in (8, 9):
+        checkpoint.save(tmp_path, step, {"at": step}, weights(bytes([step])))
+    for file in tmp_path.glob("*/*.h5"):
+        file.write_bytes(b"other")
+    for step in (1, 2):
+        checkpoint.save(tmp_path, step, {"at": step}, weights(bytes([step])))
+        assert checkpoint.load(tmp_path)[0] == {"at": step}
+
+
 OPERATIONS = ["fsync", "rename", "replace", "mkdir"]
 
 

@@ -14,7 +14,6 @@ HERE = Path(__file__).parent
 def run_on_jax(*selection, **environment):
     """Run tests of this folder on JAX and return pytest's output; empty if all pass."""
     environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", **environment}
-    environment["XLA_FLAGS"] = "--xla_backend_optimization_level=0"  # nearly all of the time goes into compiling
     command = [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", *selection]
     done = subprocess.run(command, env=environment, cwd=HERE, capture_output=True, text=True, check=False)
     return done.stdout + done.stderr if done.returncode else ""

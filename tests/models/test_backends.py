@@ -16,7 +16,6 @@ NOT_AGAIN = "not mixed and not another_backend"  # lower precision costs as much
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="runs on JAX already")
 def test_whole_files_on_jax():
     environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
-    environment["XLA_FLAGS"] = "--xla_backend_optimization_level=0"  # nearly all of the time goes into compiling
     command = [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", "-k", NOT_AGAIN]
     command += ["test_blocks.py", "test_build.py"]
     done = subprocess.run(command, env=environment, cwd=HERE, capture_output=True, text=True, check=False)

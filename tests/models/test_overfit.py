@@ -7,7 +7,7 @@ from keras import ops
 
 from rareseg import datasets, losses, models
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("graphs_as_they_are")]
 
 STEPS = 100
 KNOWN = 0.95
