@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from importlib import resources
+from importlib import import_module, resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from rareseg.experiments.cluster import Cluster
     from rareseg.experiments.tracking import Tracker
 
+OTHERS = {"prepare": "prepare", "figures": "paper_figures", "doctor": "doctor"}
+"""Commands that train nothing, and their modules."""
 INTERRUPTED = {2: 130}  # by signal; every other ends as SIGTERM does
 
 
@@ -33,21 +35,15 @@ def main(table: str, arguments: list[str] | None = None) -> int:
     """Run the table's experiments and print the table beside the published one.
 
     Args:
-        table: Name of the file below ``configs/``, without its suffix; ``compare``, which takes a file; or ``prepare``
-            or ``figures``, which train nothing.
+        table: Name of the file below ``configs/``, without its suffix; ``compare``, which takes a file; or one of
+            `OTHERS`, which train nothing.
         arguments: Command line; None takes that of the process.
 
     Returns:
         0 done, 1 some runs failed, 2 the user must change something, 130 and 143 interrupted with the state saved.
     """
-    if table == "prepare":
-        from rareseg.experiments import prepare  # the tables need none of it
-
-        return prepare.main(arguments)
-    if table == "figures":
-        from rareseg.experiments import paper_figures
-
-        return paper_figures.main(arguments)
+    if table in OTHERS:
+        return import_module(f"rareseg.experiments.{OTHERS[table]}").main(arguments)  # the tables need none of it
     console = Console(highlight=False, width=None if sys.stdout.isatty() else options.WIDTH)
     parsed = options.parser(table).parse_args(arguments)
     try:

@@ -29,7 +29,7 @@ def fingerprint(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "processor": processor(),
         "cores": os.cpu_count(),
-        "devices": _devices(keras.backend.backend()),
+        "devices": devices(keras.backend.backend()),
         "system": f"{platform.system()} {platform.machine()}",
         "backend": keras.backend.backend(),
         "threads": settings["training"]["threads"],
@@ -65,7 +65,8 @@ def processor() -> str:
     return named[0] if named else platform.processor() or platform.machine()
 
 
-def _devices(backend: str) -> list[str]:
+def devices(backend: str) -> list[str]:
+    """Return the names of the accelerators that a backend sees."""
     if backend == "tensorflow":
         import tensorflow as tf
 
