@@ -130,6 +130,8 @@ def _pixels(path: Path) -> np.ndarray:
             raise DataError(f"{path}: 16 bits a channel in colour, which Pillow would cut to 8. Save it with 8 bits.")
         pixels = np.array(_without_palette(image))
     if pixels.dtype == np.int32:  # Pillow's mode I: a 16-bit PNG, depending on the release
+        if pixels.min() < 0 or pixels.max() > np.iinfo(np.uint16).max:
+            raise DataError(f"{path}: values that need 32 bits. Save it with 8 or 16 bits.")
         pixels = pixels.astype(np.uint16)
     if pixels.ndim == 3 and pixels.shape[2] in (2, 4):
         pixels = _without_alpha(pixels, path)

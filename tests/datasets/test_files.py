@@ -3,6 +3,7 @@ import zlib
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, UnidentifiedImageError
 
 from rareseg.datasets import DataError
@@ -144,6 +145,23 @@ def test_a_colour_image_of_16_bits_is_refused(tmp_path):
 def test_other_colour_models_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"print\.jpg: colour mode CMYK"):
         rgb(saved(tmp_path / "print.jpg", Image.new("CMYK", (4, 4))))
+
+
+@pytest.mark.parametrize(("largest", "fits"), [(65535, True), (65536, False), (-1, False)])
+def test_32_bits_are_read_where_16_hold_them(tmp_path, largest, fits):
+    Image.fromarray(np.array([[0, largest]], "int32")).save(tmp_path / "grey.tif")
+    if fits:
+        assert grey(tmp_path / "grey.tif").tolist() == [[0, largest]]
+    else:
+        with pytest.raises(DataError, match=r"grey\.tif: values that need 32 bits"):
+            grey(tmp_path / "grey.tif")
+
+
+def test_a_colour_tiff_of_several_frames_that_says_it_is_grey_is_refused(tmp_path):
+    frames = np.zeros((2, 4, 5, 3), "uint8")
+    tifffile.imwrite(tmp_path / "frames.tif", frames, photometric="minisblack", planarconfig="contig")
+    with pytest.raises(DataError, match="2 frames, expected one picture"):
+        rgb(tmp_path / "frames.tif")
 
 
 def test_an_animation_is_refused(tmp_path):

@@ -160,6 +160,7 @@ def test_labels_as_jpeg_are_cut_and_noted(tmp_path):
     dataset = open("folder", tmp_path)
     assert "labels stored as JPEG, which blurs them, cut at 128: 1 (a)" in dataset.remarks
     assert np.mean(dataset.cases[0].read_label() != (blocks > 0)) < 0.02
+    assert dataset.report().faults == ()
 
 
 def test_the_same_image_twice_is_a_warning_with_the_pair(tmp_path):

@@ -192,6 +192,17 @@ def test_a_header_that_lies_is_one_sentence(tmp_path, name, change, sentence):
     assert "\n" not in str(fault.value)
 
 
+def test_what_is_no_nifti_is_named(tmp_path):
+    nibabel.MGHImage(np.zeros((2, 3, 4), "float32"), np.eye(4)).to_filename(tmp_path / "scan.mgz")
+    with pytest.raises(DataError, match=r"scan\.mgz: cannot be read \(not a NIfTI file\)"):
+        volumes.header(tmp_path / "scan.mgz")
+
+
+def test_a_fourth_axis_of_one_is_none(tmp_path):
+    nibabel.Nifti1Image(np.zeros((2, 3, 4, 1), "uint8"), np.eye(4)).to_filename(tmp_path / "scan.nii")
+    assert volumes.header(tmp_path / "scan.nii").shape == (2, 3, 4)
+
+
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])
 def test_a_truncated_archive_is_named(tmp_path, share):
     path = tmp_path / "a.nii.gz"

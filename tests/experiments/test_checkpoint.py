@@ -58,6 +58,16 @@ def test_training_goes_on_after_all_states_were_damaged(tmp_path):
         assert checkpoint.load(tmp_path)[0] == {"at": step}
 
 
+def test_a_state_that_does_not_read_back_is_told_and_the_last_one_stays(tmp_path, monkeypatch):
+    checkpoint.save(tmp_path, 1, {"at": 1}, weights(b"1"))
+    with monkeypatch.context() as broken:
+        broken.setattr(checkpoint, "_read", lambda _: None)
+        with pytest.raises(OSError, match="step-000000002 was written but does not read back"):
+            checkpoint.save(tmp_path, 2, {"at": 2}, weights(b"2"))
+    (tmp_path / "step-000000002" / "weights.h5").write_bytes(b"what the disk made of it")
+    assert checkpoint.load(tmp_path)[0] == {"at": 1}
+
+
 OPERATIONS = ["fsync", "rename", "replace", "mkdir"]
 
 

@@ -46,6 +46,7 @@ def test_a_second_start_trains_nothing_and_changes_nothing(finished, call, tiny)
     assert before == {path: path.read_bytes() for path in before}
 
 
+@pytest.mark.slow
 def test_one_changed_value_reruns_exactly_the_runs_that_it_concerns(finished, call, tiny, tmp_path):
     folder = tmp_path / "results"
     shutil.copytree(finished[0], folder)

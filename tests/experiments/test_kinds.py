@@ -20,6 +20,7 @@ KINDS = [  # script, arguments, runs, classes of cases.csv
         ],
         3,
         {"1"},
+        marks=pytest.mark.slow,
         id="2D whole images, augmented, plateau, sweep",
     ),
     pytest.param(

@@ -56,6 +56,7 @@ def test_commands_share_the_runs_and_each_ends_with_all_of_them(tmp_path, start)
     assert reasons == {"ValueError: made to fail": 2, "in another command: ValueError: made to fail": 4}
 
 
+@pytest.mark.slow
 def test_the_runs_of_a_command_that_was_killed_are_taken_over(tmp_path, start):
     first = start(2, 3, 2)
     while len(steps(tmp_path)) < 2:

@@ -208,6 +208,7 @@ def test_counts_are_those_of_each_foreground_class():
     assert one.judge(logits, labels)[1].tolist() == expected
 
 
+@pytest.mark.slow
 def test_several_outputs_are_trained_by_the_weighted_sum_of_their_losses():
     from rareseg import losses
 

@@ -9,6 +9,7 @@ import pytest
 from rareseg import losses
 
 ALL = losses.names()
+pytestmark = pytest.mark.usefixtures("graphs_as_they_are")  # other tests compare what graphs compute
 ON_TENSORFLOW = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="these graphs are TensorFlow's")
 
 

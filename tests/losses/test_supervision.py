@@ -6,6 +6,8 @@ import pytest
 
 from rareseg import losses
 
+pytestmark = pytest.mark.usefixtures("graphs_as_they_are")  # other tests compare what graphs compute
+
 
 def test_weights_halve_from_the_finest_output_to_the_coarsest():
     built, weights = losses.deep_supervision(["focal", "dice", {"name": "tversky", "delta": 0.5}])

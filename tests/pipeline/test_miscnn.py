@@ -233,6 +233,7 @@ def network(interface, folder, whose="stock", **settings):
     return Neural_Network(preprocessor, Architecture(n_filters=4, depth=2), loss=loss, metrics=[], learning_rate=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("whose", ["stock", "ours"])
 def test_stock_training_and_prediction_run_on_our_cases(make_cases, tmp_path, whose):
     cases = prepare_all(make_cases(4, (16, 8)), WHOLE)
