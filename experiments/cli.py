@@ -227,7 +227,7 @@ class Command:
 
     def _due(self, point: grid.Point, opened: dict[str, Cases]) -> store.Due:
         fingerprint = opened[point.dataset].identified_by(point.settings)
-        name = grid.identity(point, fingerprint, backend())
+        name = grid.identity(point, fingerprint, hardware.backend())
         return store.Due(point, store.Run(self.results / "runs" / name), point in self.selected)
 
     def _write_splits(self, due: list[store.Due], opened: dict[str, Cases]) -> None:
@@ -313,22 +313,18 @@ class Command:
         return 0
 
 
-def backend() -> str:
-    """Return the backend that the workers will use: Keras' own switch."""
-    return os.environ.get("KERAS_BACKEND", "tensorflow")
-
-
 def _check_backend(points: list[grid.Point]) -> None:
-    if backend() not in ("tensorflow", "jax", "torch"):
-        raise ConfigError(f"KERAS_BACKEND={backend()}: unknown, known are tensorflow, jax, torch")
-    if backend() != "tensorflow" and any(point.settings["pipeline"]["backend"] == "miscnn" for point in points):
+    chosen = hardware.backend()
+    if chosen not in ("tensorflow", "jax", "torch"):
+        raise ConfigError(f"KERAS_BACKEND={chosen}: unknown, known are tensorflow, jax, torch")
+    if chosen != "tensorflow" and any(point.settings["pipeline"]["backend"] == "miscnn" for point in points):
         raise ConfigError(
-            f"pipeline.backend: miscnn needs TensorFlow, but KERAS_BACKEND is {backend()}. "
+            f"pipeline.backend: miscnn needs TensorFlow, but KERAS_BACKEND is {chosen}. "
             "Use native, or unset KERAS_BACKEND"
         )
-    if backend() != "jax" and any(point.settings["training"]["devices"] > 1 for point in points):
+    if chosen != "jax" and any(point.settings["training"]["devices"] > 1 for point in points):
         raise ConfigError(
-            f"training.devices: only JAX lets several devices act as one, but KERAS_BACKEND is {backend()}. "
+            f"training.devices: only JAX lets several devices act as one, but KERAS_BACKEND is {chosen}. "
             "Set KERAS_BACKEND=jax, or use 1 and --workers, which gives each GPU runs of its own"
         )
 

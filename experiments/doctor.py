@@ -18,7 +18,7 @@ from rich.console import Console
 from rareseg import datasets
 from rareseg.datasets.facts import cache_folder
 from rareseg.experiments import cost, hardware
-from rareseg.experiments.options import root
+from rareseg.experiments.options import add_data, root
 
 LEAST_GIB = 4
 """Memory and disk space below which the demo may fail."""
@@ -26,8 +26,12 @@ SECONDS = 300
 """How long a backend may take to compute for the first time."""
 MENDS = {"tensorflow": "uv sync --reinstall", "jax": "uv sync --extra jax", "torch": "uv sync --extra torch"}
 GPU_EXTRAS = {"tensorflow": "gpu", "jax": "jax-gpu", "torch": "torch"}
-OPTIONAL = {"miscnn": "uv sync", "jax": "uv sync --extra jax", "mlflow": "uv sync --extra tracking"}
-OPTIONAL |= {"ray": "uv sync --extra cluster"}
+OPTIONAL = {
+    "miscnn": "uv sync",
+    "jax": "uv sync --extra jax",
+    "mlflow": "uv sync --extra tracking",
+    "ray": "uv sync --extra cluster",
+}
 COMPUTE = """
 import json, keras
 from rareseg.experiments import hardware
@@ -61,16 +65,11 @@ def main(arguments: list[str] | None = None) -> int:
         description="Say what this machine has, what is missing, and what mends it.",
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "--data",
-        type=Path,
-        default=os.environ.get("RARESEG_DATA") or root() / "data",
-        help="folder that holds one folder per data set (default: RARESEG_DATA, else data/)",
-    )
+    add_data(parser, root() / "data")
     options = parser.parse_args(arguments)
     console = Console(highlight=False, markup=False, soft_wrap=True)
     worst = 0
-    for finding in look(Path(options.data)):
+    for finding in look(options.data):
         console.print(f"{finding.state:8} {finding.about:9} {finding.found}")
         if finding.mend:
             console.print(f"{'':18} -> {finding.mend}")
@@ -91,7 +90,7 @@ def look(data: Path) -> Iterator[Finding]:
     for about, folder in (("results", root() / "results"), ("cache", cache_folder())):
         yield _place(about, folder.absolute())
     yield from (_data(key, data / key) for key in datasets.names())
-    yield from _devices(os.environ.get("KERAS_BACKEND", "tensorflow"))
+    yield from _devices(hardware.backend())
 
 
 def _optional() -> Iterator[Finding]:

@@ -38,6 +38,11 @@ def fingerprint(settings: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def backend() -> str:
+    """Return the backend that the workers will use: Keras' own switch."""
+    return os.environ.get("KERAS_BACKEND", "tensorflow")
+
+
 def versions() -> dict[str, str]:
     """Return the versions of the installed packages that can change a number."""
     found = {}

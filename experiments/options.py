@@ -58,12 +58,7 @@ def _what(found: argparse.ArgumentParser) -> None:
 
 def add_places(found: argparse.ArgumentParser) -> None:
     """Add what says where files lie."""
-    found.add_argument(
-        "--data",
-        type=Path,
-        default=os.environ.get("RARESEG_DATA"),
-        help="folder that holds one folder per data set (default: RARESEG_DATA, else data/)",
-    )
+    add_data(found)
     found.add_argument("--results", type=Path, help="where everything goes (default: results/<profile>/)")
 
 
@@ -117,6 +112,16 @@ def seeds(text: str) -> list[int]:
     if not found:
         raise ConfigError(f"--seeds {text}: the range is empty")
     return found
+
+
+def add_data(parser: argparse.ArgumentParser, usual: Path | None = None) -> None:
+    """Add ``--data``, which is ``RARESEG_DATA`` where it is not given, and ``usual`` where that is not set either."""
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=os.environ.get("RARESEG_DATA") or usual,
+        help="folder that holds one folder per data set (default: RARESEG_DATA, else data/)",
+    )
 
 
 def root() -> Path:

@@ -22,7 +22,7 @@ from rareseg.experiments import config, contact_sheet, inventory, store
 from rareseg.experiments.cases import open_dataset
 from rareseg.experiments.catalogue import nearest
 from rareseg.experiments.config import ConfigError
-from rareseg.experiments.options import WIDTH, root
+from rareseg.experiments.options import WIDTH, add_data, root
 from rareseg.experiments.sections import DatasetSection
 from rareseg.pipeline.preprocess import STEPS
 
@@ -59,12 +59,7 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("keys", nargs="*", metavar="KEY", help="data sets (default: all that are there)")
-    parser.add_argument(
-        "--data",
-        type=Path,
-        default=os.environ.get("RARESEG_DATA") or root() / "data",
-        help="folder that holds one folder per data set (default: RARESEG_DATA, else data/)",
-    )
+    add_data(parser, root() / "data")
     parser.add_argument(
         "--phantoms", type=Path, metavar="DIR", help="draw phantoms below DIR and prepare those instead"
     )

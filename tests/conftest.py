@@ -7,8 +7,19 @@ import pytest
 
 for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
     os.environ.setdefault(name, "1")
-# XLA runs here on small inputs, once: nearly all of its time goes into compiling.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false")
+
+
+@pytest.fixture(scope="session")
+def child_environment():
+    """Return a function that gives the environment of a process which tests on another backend."""
+    # Inputs are small and computed once: nearly all of XLA's time goes into compiling.
+    quick = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+
+    def environment(backend, flags="", **more):
+        settled = {"KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": f"{quick} {flags}"}
+        return {**os.environ, **settled, **more}
+
+    return environment
 
 
 @pytest.fixture(scope="module")

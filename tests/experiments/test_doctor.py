@@ -23,9 +23,9 @@ def answer(monkeypatch):
     """Return a function that lets the backend answer with devices, or die with a last line."""
 
     def set_answer(devices=None, last=""):
-        done = subprocess.CompletedProcess([], int(devices is None), json.dumps(devices) if devices else "[]", last)
-        if devices is None:
-            done.stdout = ""
+        done = subprocess.CompletedProcess(
+            [], int(devices is None), "" if devices is None else json.dumps(devices), last
+        )
         monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
 
     return set_answer

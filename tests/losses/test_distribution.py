@@ -5,7 +5,6 @@ One network has a head for each loss, so that one training tries them all.
 
 import importlib.util
 import json
-import os
 import subprocess
 import sys
 
@@ -64,11 +63,10 @@ report(alone, train())
     ("backend", "on_two", "exact_if_pooled"),
     [("tensorflow", TENSORFLOW, False), ("jax", JAX, True)],  # JAX computes as if both devices were one
 )
-def test_two_replicas_train_as_one_does(backend, on_two, exact_if_pooled):
+def test_two_replicas_train_as_one_does(child_environment, backend, on_two, exact_if_pooled):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
-    environment = {**os.environ, "KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu"}
-    environment["XLA_FLAGS"] += " --xla_force_host_platform_device_count=2"
+    environment = child_environment(backend, flags="--xla_force_host_platform_device_count=2")
     command = [sys.executable, "-c", TRAINING + on_two]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

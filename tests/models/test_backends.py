@@ -1,6 +1,5 @@
 """The same networks on JAX, in a process of its own: Keras chooses its backend once."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,9 +13,8 @@ NOT_AGAIN = "not mixed and not another_backend"  # lower precision costs as much
 
 @pytest.mark.slow
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="runs on JAX already")
-def test_whole_files_on_jax():
-    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+def test_whole_files_on_jax(child_environment):
     command = [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", "-k", NOT_AGAIN]
     command += ["test_blocks.py", "test_build.py"]
-    done = subprocess.run(command, env=environment, cwd=HERE, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=child_environment("jax"), cwd=HERE, capture_output=True, text=True, check=False)
     assert not done.returncode, done.stdout + done.stderr
