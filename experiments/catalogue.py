@@ -70,7 +70,7 @@ def filled(config: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]) ->
 def size_factor(network: Mapping[str, Any]) -> int:
     """Return what each side of the input must be a multiple of."""
     options = filled(network, networks())
-    return 2 ** int(options["depth"]) if "depth" in options else 16
+    return 2 ** int(options["depth"]) if "depth" in options else _stored()["size_factors"][network["name"]]
 
 
 class OptionError(ValueError):
@@ -141,5 +141,6 @@ def generate() -> str:
     from rareseg import losses as loss_library  # imports Keras
     from rareseg import models
 
-    found = {"losses": loss_library.signatures(), "networks": models.signatures()}
+    factors = {name: models.size_factor(name) for name in models.presets()}
+    found = {"losses": loss_library.signatures(), "networks": models.signatures(), "size_factors": factors}
     return json.dumps(found, indent=1, sort_keys=True) + "\n"

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from importlib import import_module, resources
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -145,7 +145,7 @@ class Command:
     def _describe(self) -> int:
         """Make a table of the data sets themselves."""
         from rareseg import evaluation
-        from rareseg.experiments import facts, page, tables
+        from rareseg.experiments import facts, page, stored, tables
 
         cells = [
             cell
@@ -153,9 +153,10 @@ class Command:
             if self._folder(key).is_dir()
             for cell in facts.facts(key, self._folder(key), grid.settings_of(self.config, key), os.cpu_count() or 1)
         ]
-        published = resources.files("rareseg.published").joinpath(f"{self.table}.csv").read_text(encoding="utf-8")
+        published = stored.published(self.table)
         long = facts.table(cells, self.table, published, self._protocol())
-        heading = {"title": f"{self.config.title}: ours beside the published values", "notes": []}
+        beside = ": ours beside the published values" if len(published) else ""
+        heading = {"title": f"{self.config.title}{beside}", "notes": []}
         files = {
             "table_long.csv": evaluation.to_csv(long),
             "table.md": tables.markdown(long, heading),

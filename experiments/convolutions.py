@@ -55,7 +55,9 @@ def convolutions(network: Mapping[str, Any], channels: int, classes: int) -> lis
     """Return the convolutions of a network, in any order."""
     options = catalogue.filled(network, catalogue.networks())
     families = {"filters": _unet, "stem_filters": _focusnet, "attention_gates": _attention_unet}
-    family = next(family for option, family in families.items() if option in options)
+    family = next((family for option, family in families.items() if option in options), None)
+    if family is None:
+        raise ValueError(f"the convolutions of {network['name']} are not known here; list them as `_unet` does")
     return list(family(options, channels, classes))
 
 

@@ -18,6 +18,9 @@ from rareseg.experiments.grid import Point
 
 FLOPS = 3e10
 """Operations per second and thread that these networks reach (measured on a server core with AVX-512)."""
+GPU, LAUNCH = 1e13, 5e-3
+"""Operations per second that a GPU with 24 GB sustains on U-Nets, and seconds that a step takes whatever its size: not
+measured here."""
 EPOCHS_BEFORE_STOP = 150
 """Epochs that runs with early stopping are assumed to take, where they may take more."""
 GRIDS = {"drive": (584, 565), "brats2020": (155, 240, 240), "kits19": (128, 248, 248)}
@@ -190,24 +193,31 @@ def plan(points: Sequence[Point], folder_of: Callable[[str], Path]) -> list[str]
         points: Runs of the table.
         folder_of: Data set -> its folder.
     """
-    lines, total = [], 0.0
+    lines, total, on_gpu = [], 0.0, 0.0
     for same in kinds(points):
         dataset, network = same[0].dataset, same[0].network
         cost = Cost.of(dataset, same[0].settings, folder_of(dataset))
         hours = run_hours(cost, same[0].settings)
         total += hours * len(same)
+        on_gpu += gpu_hours(cost) * len(same)
         lines.append(
             f"{dataset} {network}: {counted(same)} of {cost.steps:,} steps, batch {cost.batch} of "
             f"{' x '.join(map(str, cost.shape))}, {cost.macs / 1e9:.2f} G multiply-accumulates per sample; about "
             f"{duration(hours)} and {memory_gib(cost, same[0].settings):.1f} GiB per run"
         )
-    speed = f"forecast by arithmetic for {FLOPS / 1e9:.0f} Gflop/s a thread"
-    return [*lines, f"in all about {duration(total)}, one run at a time; {speed}"]
+    threads = f"at {FLOPS / 1e9:.0f} Gflop/s a thread"
+    gpu = f"about {duration(on_gpu)} on a GPU that sustains {GPU / 1e12:.0f} Tflop/s"
+    return [*lines, f"in all about {duration(total)} {threads}, {gpu}, one run at a time; forecasts by arithmetic"]
 
 
 def run_hours(cost: Cost, settings: Mapping[str, Any]) -> float:
     """Return the forecast hours of one run."""
     return cost.operations / (FLOPS * settings["training"]["threads"]) / 3600
+
+
+def gpu_hours(cost: Cost, speed: float = GPU) -> float:
+    """Return the forecast hours of one run on a GPU that sustains so many operations per second."""
+    return (cost.operations / speed + cost.steps * LAUNCH) / 3600
 
 
 def memory_gib(cost: Cost, settings: Mapping[str, Any]) -> float:

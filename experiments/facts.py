@@ -59,13 +59,13 @@ def _foreground(dataset: Any, report: Any) -> Iterator[tuple[str, str, float]]:
         yield "foreground", name, report.mean_share(label)
 
 
-def table(cells: list[dict[str, Any]], name: str, published: str, protocol: str) -> Any:
+def table(cells: list[dict[str, Any]], name: str, published: Any, protocol: str) -> Any:
     """Return ``table_long`` of such cells beside the published ones; equality after rounding decides.
 
     Args:
         cells: What `facts` returned, of all data sets.
         name: Name of the table.
-        published: Text of the published table.
+        published: The published table (``stored.published``).
         protocol: ``paper`` or ``other``.
     """
     import pandas as pd
@@ -77,5 +77,5 @@ def table(cells: list[dict[str, Any]], name: str, published: str, protocol: str)
     ours = ours.assign(low=ours["ours"], high=ours["ours"]).astype({"cases": "Int64"})
     ours = ours.assign(**dict.fromkeys(("seed_sd", "p_raw", "p_adjusted"), float("nan")))
     blocks, rows = ["dataset", "metric", "class"], ["loss"]
-    long = evaluation.compare(ours, evaluation.from_csv(published), rows=rows, blocks=blocks)
+    long = evaluation.compare(ours, published, rows=rows, blocks=blocks)
     return long[list(evaluation.TABLE_COLUMNS)]

@@ -2,6 +2,8 @@
 
 import os
 import platform
+import resource
+import sys
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -86,3 +88,9 @@ def devices(backend: str) -> list[str]:
     import torch  # pyright: ignore[reportMissingImports]
 
     return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+
+
+def peak_memory(whose: int = resource.RUSAGE_SELF) -> int:
+    """Return a high-water mark of memory in MiB: of this process, or with ``RUSAGE_CHILDREN`` of its largest child."""
+    scale = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(whose).ru_maxrss // scale

@@ -20,6 +20,7 @@ from rareseg import datasets, pipeline
 from rareseg.experiments import cost, pool
 from rareseg.experiments.cases import open_dataset, pipeline_settings
 from rareseg.experiments.grid import Point
+from rareseg.experiments.hardware import peak_memory
 
 STEPS, SAMPLES, CASES = 3, 32, 8
 
@@ -79,7 +80,7 @@ def main() -> int:
     """Try what standard input describes, and print what was measured."""
     job, began = json.load(sys.stdin), time.perf_counter()
     from rareseg.experiments.session import Session
-    from rareseg.experiments.worker import peak_memory, prepare_backend
+    from rareseg.experiments.worker import prepare_backend
 
     settings, training = job["settings"], job["settings"]["training"]
     prepare_backend(training)

@@ -7,6 +7,7 @@ those that the others do, to take over the runs of a command that dies.
 
 import json
 import os
+import resource
 import selectors
 import signal
 import subprocess
@@ -152,15 +153,18 @@ class Pool:
         child.give(job)
 
     def _next(self, child: Child | None) -> Any:
-        """Choose a job: for a worker's compiled step, else for the step with most work for each worker that has it."""
+        """Choose a job: for a worker's compiled step, else for the step with most work for each worker that has it.
+
+        Long jobs come first, so that at the end no worker is idle for long.
+        """
         fitting = [job for job in self._waiting if child is None or child.kind == process_kind(job)]
         work = Counter(compiled_step(job) for job in fitting)
         held = Counter(other.step for other in self._children if other is not child)
         own = None if child is None else child.step
 
-        def rank(job: Job) -> tuple[bool, float]:
-            step = compiled_step(job)
-            return step != own, -work[step] / (1 + held[step])
+        def rank(job: Job) -> tuple[bool, float, int]:
+            step, training = compiled_step(job), job["settings"]["training"]
+            return step != own, -work[step] / (1 + held[step]), -(training["steps"] or training["epochs"])
 
         return self._first_free(sorted(fitting, key=rank))
 
@@ -197,8 +201,9 @@ class Pool:
         if child.job is not None:
             status = child.process.returncode
             cause = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
-            reason = f"the worker process died ({cause}); what it printed last is in log.txt. "
-            reason += "Too little memory is the commonest cause"
+            memory = hardware.peak_memory(resource.RUSAGE_CHILDREN)
+            reason = f"the worker process died ({cause}; no worker held more than {memory} MiB); what it printed last "
+            reason += "is in log.txt. Too little memory is the commonest cause"
             self._report({"kind": "failed", "run": child.job["id"], "reason": reason, "dead": True})
 
     def _retire(self, child: Child) -> None:

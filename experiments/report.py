@@ -8,7 +8,6 @@ import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -120,7 +119,7 @@ class Report:
         cells = self._cells(self._points())
         sweep = evaluation.sweep(cells, frames.runs, frames.test, settings)
         cells = self._cells(self._chosen(cells, frames, settings))
-        long = evaluation.table_long(cells, frames.runs, frames.test, self._published(self.config.table), settings)
+        long = evaluation.table_long(cells, frames.runs, frames.test, stored.published(self.config.table), settings)
         values = evaluation.case_values(cells, frames.runs, frames.test, settings)
         pairs = evaluation.pairs(values, rows=settings.rows, blocks=settings.blocks)
         judged = evaluation.block_verdicts(long, pairs, rows=settings.rows, blocks=settings.blocks)
@@ -162,21 +161,13 @@ class Report:
         together = zip((long, pairs, sweep), *others, strict=True)
         frames = [pd.concat([part for part in parts if len(part)] or [parts[0]]) for parts in together]
         seen = evaluation.Evidence(*frames, stored.histories(self.due), layout.name)
-        printed = evaluation.printed({table: self._published(table) for table in needed}, layout.name)
+        printed = evaluation.printed({table: stored.published(table) for table in needed}, layout.name)
         return evaluation.judge(claims, seen, printed)
-
-    def _published(self, table: str) -> pd.DataFrame:
-        """Return a published table: the clone's file, which a user may have completed, or the packaged one."""
-        path = resources.files("rareseg.published").joinpath(f"{table}.csv")
-        if not path.is_file():  # a comparison of one's own
-            path = resources.files("rareseg.published").joinpath("table3.csv")
-            return evaluation.from_csv(path.read_text(encoding="utf-8")).iloc[:0]
-        return evaluation.from_csv(path.read_text(encoding="utf-8"))
 
     @cached_property
     def _own(self) -> bool:
         """Whether this is a comparison of one's own, beside which nothing was published."""
-        return not len(self._published(self.config.table))
+        return not len(stored.published(self.config.table))
 
     def _settings(self) -> Any:
         section, compare = self.config.evaluation, self.config.compare

@@ -1,6 +1,7 @@
 """What runs left behind, as frames: counts per case, histories, ROC curves, label maps; and tables made earlier."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -115,6 +116,15 @@ def label_map(one: Due, case: str) -> Path | None:
         if path.is_file():
             return path
     return None
+
+
+def published(table: str) -> pd.DataFrame:
+    """Return a published table: the clone's file, which a user may have completed, or the packaged one; else no row."""
+    folder = resources.files("rareseg.published")
+    path = folder.joinpath(f"{table}.csv")
+    if path.is_file():
+        return evaluation.from_csv(path.read_text(encoding="utf-8"))
+    return published("table3").iloc[:0]  # a table of one's own has its columns
 
 
 def read_tables(folder: Path) -> tuple[pd.DataFrame, ...]:

@@ -7,7 +7,6 @@ goes to ``runs/<id>/log.txt``. When the parent dies, the worker's standard input
 import json
 import os
 import queue
-import resource
 import shutil
 import signal
 import sys
@@ -18,8 +17,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
+from rareseg.experiments.hardware import fingerprint, peak_memory
+
 INTERRUPTED = 75
 """Exit status of a worker that saved its state because it was told to stop."""
+OUT_OF_MEMORY = ("ResourceExhausted", "RESOURCE_EXHAUSTED", "OutOfMemory")
+"""Signs of too little memory in the errors of TensorFlow, JAX and PyTorch."""
 
 
 class Stop:
@@ -127,7 +130,7 @@ class Worker:
             state, reason = "diverged", str(error)
         except Exception as error:
             traceback.print_exc()
-            state, reason = "failed", f"{type(error).__name__}: {error}"
+            state, reason = "failed", failure(error, job["settings"])
         spent = (time.monotonic() - began) / 3600 + run.record().get("hours", 0)
         run.update(state=state, reason=reason, hours=round(spent, 5), peak_memory_mib=peak_memory())
         self._send(kind=state, run=run.id, reason=reason)
@@ -209,8 +212,6 @@ def prepare_backend(training: Mapping[str, Any]) -> None:
 
 def _start_record(job: Mapping[str, Any], kind: str) -> dict[str, Any]:
     """Return what ``run.json`` says of a run from its start on."""
-    from rareseg.experiments.hardware import fingerprint
-
     fields = ("dataset", "network", "loss", "arguments", "seed", "settings", "started")
     return {name: job[name] for name in fields} | {
         "state": "running",
@@ -220,10 +221,16 @@ def _start_record(job: Mapping[str, Any], kind: str) -> dict[str, Any]:
     }
 
 
-def peak_memory() -> int:
-    """Return the high-water mark of this process, in MiB."""
-    scale = 2**20 if sys.platform == "darwin" else 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // scale
+def failure(error: Exception, settings: Mapping[str, Any]) -> str:
+    """Return why a run failed; for too little memory what to lower, as nothing is lowered in silence."""
+    cause = f"{type(error).__name__}: {error}"
+    if not isinstance(error, MemoryError) and not any(sign in cause for sign in OUT_OF_MEMORY):
+        return cause
+    patch, size = settings["pipeline"]["patch"], settings["dataset"]["size"]
+    shape = " x ".join(map(str, patch or size or ["whole images"]))
+    what = f"{settings['training']['batch_size']} samples of {shape}"
+    lower = "pipeline.patch" if patch else "the data set's size"
+    return f"too little memory for batches of {what}: lower training.batch_size or {lower} ({cause.splitlines()[0]})"
 
 
 if __name__ == "__main__":

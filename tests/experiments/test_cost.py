@@ -1,9 +1,12 @@
 import math
+import re
+from pathlib import Path
 
 import pytest
 
 from rareseg.experiments import catalogue, config, convolutions, grid
-from rareseg.experiments.cost import Cost
+from rareseg.experiments.cost import Cost, gpu_hours
+from rareseg.experiments.options import configuration
 
 keras = pytest.importorskip("keras")
 
@@ -58,6 +61,22 @@ def test_the_forecast_of_the_papers_size(name, shape, channels, giga):
     assert convolutions.macs({"name": name}, shape, channels, 1) / 1e9 == pytest.approx(giga, rel=1e-3)
 
 
+SPEEDS = (3e12, 1e13, 2.5e13)
+ROW = re.compile(r"^\| `(\w+)` \| (\d+) \| (.+) \| (.+) \| (.+) \|$", re.MULTILINE)
+
+
+def test_hours_on_a_gpu_are_those_of_the_page():
+    found = {}
+    page = (Path(__file__).parents[2] / "docs" / "scaling.md").read_text(encoding="utf-8")
+    for table, runs, *hours in ROW.findall(page):
+        points = grid.points(config.read(configuration(table)))
+        costs = [Cost.of(point.dataset, point.settings) for point in points]
+        assert len(points) == int(runs)
+        found[table] = [sum(gpu_hours(cost, speed) for cost in costs) for speed in SPEEDS]
+        assert found[table] == pytest.approx([float(hour) for hour in hours], abs=0.06)
+    assert len(found) == 10
+
+
 COSTS = [  # table, data set, steps, validated, windows: the specification's section 6
     ("table3", "isic2018", 6500, 0, 519),
     ("table3", "dsb2018", 1700, 0, 134),
@@ -73,8 +92,6 @@ COSTS = [  # table, data set, steps, validated, windows: the specification's sec
 
 @pytest.mark.parametrize(("table", "dataset", "steps", "validated", "windows"), COSTS)
 def test_steps_and_cases_of_the_papers_runs(table, dataset, steps, validated, windows):
-    from rareseg.experiments.options import configuration
-
     points = grid.points(config.read(configuration(table)))
     costs = {Cost.of(point.dataset, point.settings) for point in points if point.dataset == dataset}
     assert {(cost.steps, cost.validated, cost.windows) for cost in costs} == {(steps, validated, windows)}

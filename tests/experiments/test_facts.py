@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rareseg import datasets
-from rareseg.experiments import config, facts, grid
+from rareseg.experiments import config, facts, grid, stored
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 ASKED = {"kits19": (5, 32), "drive": (8, 48)}
@@ -43,7 +43,7 @@ def test_counts_sizes_and_shares_are_those_of_the_files(cells):
 
 
 def test_they_stand_beside_the_published_ones_and_phantoms_are_not_real(cells):
-    published = (CONFIGS.parent / "results" / "published" / "ufl_table1.csv").read_text(encoding="utf-8")
+    published = stored.published("ufl_table1")
     long = facts.table(cells[0], "ufl_table1", published, "paper")
     assert set(long["data"]) == {"phantom"}
     row = long[(long["dataset"] == "kits19") & (long["metric"] == "images")].iloc[0]

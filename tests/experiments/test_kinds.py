@@ -98,6 +98,16 @@ def test_the_table_of_the_data_trains_nothing(call, tmp_path):
     assert "phantom" in (results / "ufl_table1" / "table.md").read_text()
 
 
+def test_a_table_of_ones_own_data_needs_no_published_one(call, tmp_path):
+    path, results = tmp_path / "mine.yaml", tmp_path / "results"
+    section = "{size: [48, 48], phantom: {cases: 8, size: 48}}"
+    path.write_text(f"datasets: {{bus2017: {section}}}\ngrid: {{dataset: [bus2017], network: [], loss: []}}\n")
+    done = call(str(path), results=results, script="compare_losses.py")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "beside the published" not in done.stdout
+    assert (results / "mine" / "report.html").is_file()
+
+
 @pytest.mark.slow
 def test_losses_are_compared_on_a_folder_of_ones_own(call, tmp_path):
     draw = np.random.default_rng(0)

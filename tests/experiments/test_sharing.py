@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ COMMAND = str(Path(__file__).with_name("tiny_command.py"))
 
 @pytest.fixture
 def start(tmp_path):
-    """Return f(number, seconds, workers, *failing): a command that works through jobs, in a process of its own."""
+    """Return f(number, seconds, workers, *fates): a command that works through jobs, in a process of its own."""
     with ExitStack() as stack:
 
         def start(*arguments):
@@ -45,7 +46,7 @@ def steps(tmp_path):
 
 
 def test_commands_share_the_runs_and_each_ends_with_all_of_them(tmp_path, start):
-    each = [told(process) for process in [start(10, 0.1, workers, 1, 6) for workers in (1, 2, 1)]]
+    each = [told(process) for process in [start(10, 0.1, workers, "1:raises", "6:raises") for workers in (1, 2, 1)]]
     failing = {"run-1", "run-6"}
     names = [f"run-{index}" for index in range(10)]
     assert steps(tmp_path) == {name: [0, 1, 2, 3, 4] for name in names if name not in failing}
@@ -54,6 +55,20 @@ def test_commands_share_the_runs_and_each_ends_with_all_of_them(tmp_path, start)
         assert sorted(ends) == sorted((name, "failed" if name in failing else "finished") for name in names)
     reasons = Counter(event["reason"] for events in each for event in events if event["kind"] == "failed")
     assert reasons == {"ValueError: made to fail": 2, "in another command: ValueError: made to fail": 4}
+
+
+def test_what_costs_a_run_is_named_and_costs_no_other(start):
+    events = told(start(5, 0.1, 2, "1:dies", "2:starves", "3:raises"))
+    reasons = {event["run"]: event["reason"] for event in events if event["kind"] == "failed"}
+    assert re.fullmatch(
+        r"the worker process died \(signal SIGKILL; no worker held more than \d+ MiB\).*", reasons["run-1"]
+    )
+    assert reasons["run-2"] == (
+        "too little memory for batches of 2 samples of 8 x 8: lower training.batch_size or pipeline.patch "
+        "(MemoryError: no room)"
+    )
+    assert reasons["run-3"] == "ValueError: made to fail"
+    assert {event["run"] for event in events if event["kind"] == "finished"} == {"run-0", "run-4"}
 
 
 @pytest.mark.slow

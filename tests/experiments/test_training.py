@@ -161,7 +161,10 @@ def test_validation_decides_rate_end_and_weights(shared, watched, tmp_path):
     assert trained(shared, tmp_path, LOSSES[1], shorter, validate=watcher(shared, FALLING)) == best
 
 
-@pytest.mark.parametrize("last", [5, 17, 24, 31, 40])
+RARER = [pytest.param(last, marks=pytest.mark.slow) for last in (5, 24, 40)]
+
+
+@pytest.mark.parametrize("last", [17, 31, *RARER])
 def test_a_stopped_run_with_validation_goes_on_to_the_same_weights_and_history(shared, watched, tmp_path, last):
     seen = iter(range(1, 100))
     validate = watcher(shared, FALLING)

@@ -1,6 +1,6 @@
 """A command that works through jobs with tiny workers.
 
-Called as ``tiny_command.py FOLDER NUMBER SECONDS WORKERS [FAILING ...]``.
+Called as ``tiny_command.py FOLDER NUMBER SECONDS WORKERS [INDEX:raises|starves|dies ...]``.
 """
 
 import json
@@ -9,14 +9,15 @@ from pathlib import Path
 
 from rareseg.experiments import pool
 
-TRAINING = {"threads": 1, "deterministic": True, "devices": 1, "batch_size": 2}
+TRAINING = {"threads": 1, "deterministic": True, "devices": 1, "batch_size": 2, "steps": 5}
 TRAINING |= dict.fromkeys(("optimiser", "supervision", "mixed_precision", "xla"))
 PIPELINE = {"analysis": "patches", "patch": [8, 8]}
-SETTINGS = {"network": {}, "pipeline": PIPELINE, "dataset": {"channels": 1}, "training": TRAINING}
+SETTINGS = {"network": {}, "pipeline": PIPELINE, "dataset": {"channels": 1, "size": None}, "training": TRAINING}
 
 
 def main(folder, number, seconds, workers, *failing):
     """Print every event of the pool as a line of JSON."""
+    fates = dict(one.split(":") for one in failing)
     jobs = [
         {
             "id": f"run-{index}",
@@ -27,7 +28,7 @@ def main(folder, number, seconds, workers, *failing):
             "evaluation": "e",
             "tried": None,
             "seconds": float(seconds),
-            "fails": str(index) in failing,
+            "fate": fates.get(str(index)),
         }
         for index in range(int(number))
     ]

@@ -1,6 +1,7 @@
 """A worker that sleeps instead of training: everything else of a run is real. Started as a worker is."""
 
 import os
+import signal
 import sys
 import time
 
@@ -18,8 +19,10 @@ class Tiny(worker.Worker):
 
     def _train_and_score(self, run, job):
         run.update(state="running", started=str(os.getpid()))
-        if job["fails"]:
-            raise ValueError("made to fail")
+        if job["fate"] == "dies":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if job["fate"]:
+            raise {"raises": ValueError("made to fail"), "starves": MemoryError("no room")}[job["fate"]]
         path = run.folder / "steps.txt"
         done = path.read_text().count("\n") if path.exists() else 0
         for step in range(done, STEPS):

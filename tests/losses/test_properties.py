@@ -52,7 +52,10 @@ def settings(name, sharp):
     return {**own, "base": "dice"} if name == "boundary" else own  # labels to ignore stand beside a base
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "float64"])
+RARER = [pytest.param(dtype, marks=pytest.mark.slow) for dtype in ("bfloat16", "float64")]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", *RARER])
 @pytest.mark.parametrize("sharp", [False, True], ids=["defaults", "sharp"])
 def test_values_and_gradients_are_finite(name, sharp, dtype, differentiate, request):
     if dtype == "float64":

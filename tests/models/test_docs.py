@@ -4,10 +4,8 @@ import re
 import runpy
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 from xml.etree import ElementTree
 
-import numpy as np
 import pytest
 
 from rareseg import models
@@ -61,14 +59,9 @@ def test_links_lead_somewhere():
         assert (DOCS / file).is_file() if file else anchor in anchors, target
 
 
-def test_the_code_runs(monkeypatch):
+def test_the_code_runs():
     names = {}
     for block in CODE:
         exec(compile(block, "models.md", "exec"), names)
     assert names["model"].compiled
     assert names["predictor"].output_names == ["output"]
-    added = SimpleNamespace(**{name: names[name] for name in ("PRESETS", "size_factor", "network")})
-    monkeypatch.setattr(models, "_FAMILIES", dict.fromkeys(added.PRESETS, added))
-    model = models.build("plain_wide", (5, 7, 3), 2)
-    assert model.layers[1].filters == 64
-    assert np.asarray(model(np.zeros((1, 5, 7, 3)))).shape == (1, 5, 7, 2)
