@@ -98,7 +98,7 @@ def _child(job: dict[str, Any]) -> dict[str, float] | None:
     environment = {
         "KERAS_BACKEND": backend,
         "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
-        "OMP_NUM_THREADS": "1",
+        **dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1"),
     }
     if "gpu" not in job:
         environment["JAX_PLATFORMS"] = "cpu"
@@ -209,8 +209,6 @@ def _step(mode: str, loss: Callable[..., Any], label: Any, logits: Any) -> Calla
         return lambda: jax.block_until_ready(compiled(*inputs))
     import tensorflow as tf
 
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
     inputs = tf.constant(label), tf.constant(logits)
 
     @tf.function(jit_compile=mode.endswith("XLA"), autograph=False)
