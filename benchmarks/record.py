@@ -6,11 +6,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from rareseg.datasets import whole
 from rareseg.experiments.hardware import processor, versions
 
 RECORDS = Path(__file__).parents[1] / "results" / "record" / "benchmarks"
@@ -84,7 +85,9 @@ def measured(file: str, job: Any, environment: Mapping[str, str]) -> Any:
 
 
 def finish(benchmark: str, how: str, measuring: Iterable[Figure], options: argparse.Namespace) -> int:
-    """Print figures as they come and write the record; return 1 where one is short of its target, else 0.
+    """Print figures as they come and record them; return 1 where one is short of its target, else 0.
+
+    Whoever stops a benchmark keeps what was measured; the record then says that it is not complete.
 
     Args:
         benchmark: Name of the file.
@@ -92,17 +95,21 @@ def finish(benchmark: str, how: str, measuring: Iterable[Figure], options: argpa
         measuring: Yields them.
         options: Of the command line.
     """
-    figures = []
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    path = options.record / f"{benchmark}{'-quick' if options.quick else ''}-{today}.json"
+    content = {"benchmark": benchmark, "how": how, "date": today, "quick": options.quick, "complete": False}
+    content |= {"processor": processor(), "versions": versions()}
+    figures: list[Figure] = []
     for figure in measuring:
         print(figure, flush=True)
         figures.append(figure)
-    today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    content = {"benchmark": benchmark, "how": how, "date": today, "quick": options.quick}
-    content |= {"processor": processor(), "versions": versions()}
-    content["figures"] = [{**asdict(figure), "ok": figure.ok} for figure in figures]
-    path = options.record / f"{benchmark}{'-quick' if options.quick else ''}-{today}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        _write(path, content, figures)
+    _write(path, {**content, "complete": True}, figures)
     short = [figure for figure in figures if not figure.ok]
     print(f"{len(figures) - len(short)} ok, {len(short)} short; {path}")
     return 1 if short else 0
+
+
+def _write(path: Path, content: Mapping[str, Any], figures: Sequence[Figure]) -> None:
+    listed = [{**asdict(figure), "ok": figure.ok} for figure in figures]
+    whole.write(path, json.dumps({**content, "figures": listed}, indent=1) + "\n")
