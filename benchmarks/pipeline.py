@@ -44,10 +44,15 @@ KINDS = {  # of batches: whether anything is augmented, what is interpolated for
 }
 ROUNDS, QUICK_ROUNDS, OURS_PER_STOCK = 15, 1, 3
 MEMORY = 1.5
+NETWORK = {"name": "unet_ufl", "filters": 16, "output": "logits"}
+TRAINED = {"CVC-like": None, "BraTS-like": (48, 48, 48)}  # patches that two cores bear; CVC whole, as published
+BLOCKS, STEPS, WAITING = 7, 3, 1.05
 HOW = (
     f"CPU time of one thread for a batch, stock MIScnn / ours, one-hot labels on both sides, medians of {ROUNDS} "
     f"interleaved rounds ({QUICK_ROUNDS} if quick), UFL: mean over kinds of batches weighted with their probability; "
-    "memory: largest private memory (RssAnon) of a process that makes batches of mapped volumes, less that before"
+    "memory: largest private memory (RssAnon) of a process that makes batches of mapped volumes, less that before; "
+    "steps: wall time with batches made ahead / on one fixed batch, one thread, medians of "
+    f"{BLOCKS} interleaved blocks of {STEPS} steps"
 )
 Maker = Callable[[int], Any]
 
@@ -75,6 +80,10 @@ def _figures(quick: bool) -> Iterator[Figure]:
     if not quick:
         found = measured(__file__, {"memory": True}, environment)
         yield Figure("private memory of a worker / (one volume + one batch)", found, MEMORY)
+        for name in TRAINED:
+            found = measured(__file__, {"steps": name}, {**environment, "TF_NUM_INTRAOP_THREADS": "1"})
+            yield Figure(f"{name}, step of {NETWORK['name']} with the pipeline / on one batch", found["ratio"], WAITING)
+            yield Figure(f"{name}, step of {NETWORK['name']} on one batch, ms", found["fixed"])
 
 
 def _cost(milliseconds: dict[str, float], mode: str) -> float:
@@ -86,6 +95,9 @@ def _cost(milliseconds: dict[str, float], mode: str) -> float:
 def _child(job: dict[str, Any]) -> Any:
     if "memory" in job:
         return _memory()
+    if "steps" in job:
+        with tempfile.TemporaryDirectory() as folder:
+            return _steps(job["steps"], Path(folder))
     importlib.import_module("rareseg.pipeline.miscnn")  # first: it makes MIScnn run on today's Keras
     chosen, rounds = (QUICK, QUICK_ROUNDS) if job["quick"] else (CASES, ROUNDS)
     with tempfile.TemporaryDirectory() as folder:
@@ -210,6 +222,37 @@ def _ours(name: str, kind: str, prepared: list[Any]) -> Maker:
     maker = NativeBatch(prepared, Settings.of(config))
     samples = [prepared[0]] * (batch - 1) + [prepared[1]]
     return lambda number: maker(samples, 0, number)
+
+
+def _steps(name: str, folder: Path) -> dict[str, float]:
+    """Return the time of a training step with the pipeline over that on one fixed batch, and the latter in ms."""
+    from rareseg.experiments.sections import Training
+    from rareseg.experiments.session import Session
+    from rareseg.experiments.training import Ahead
+    from rareseg.pipeline import Batches
+
+    _, _, _, classes, batch, *_ = CASES[name]
+    config = {**PAPER, "augment": {}, "batch_size": batch}
+    if patch := TRAINED[name]:
+        config |= {"analysis": "crop", "patch": list(patch)}
+    cases = [prepare(_case(name, number), PAPER, folder) for number in range(4)] * batch * STEPS
+    batches, loss = Batches(cases, config, seed=0), {"name": "unified_focal"}
+    training = Training.model_validate({"epochs": 1}).model_dump(mode="json")
+    fixed = batches[0]
+    session = Session(NETWORK, 0, fixed[0].shape[1:], classes, training, [loss])
+    session.reset(loss)
+    places = ((epoch, index) for epoch in itertools.count() for index in range(len(batches)))
+
+    def timed(take: Callable[[], Any]) -> float:
+        start = time.perf_counter()
+        for _ in range(STEPS):
+            session.step(*take(), 1e-3)
+        return 1000 * (time.perf_counter() - start) / STEPS
+
+    with Ahead(batches, training["loaders"]) as ahead:
+        blocks = [(timed(lambda: ahead.batch(*next(places))), timed(lambda: fixed)) for _ in range(1 + BLOCKS)][1:]
+    made, alone = (median(times) for times in zip(*blocks, strict=True))
+    return {"ratio": made / alone, "fixed": alone}
 
 
 def _memory() -> float:
