@@ -145,7 +145,7 @@ class Command:
     def _describe(self) -> int:
         """Make a table of the data sets themselves."""
         from rareseg import evaluation
-        from rareseg.experiments import facts, page, stored, tables
+        from rareseg.experiments import facts, layout, page, stored, tables
 
         cells = [
             cell
@@ -155,8 +155,7 @@ class Command:
         ]
         published = stored.published(self.table)
         long = facts.table(cells, self.table, published, self._protocol())
-        beside = ": ours beside the published values" if len(published) else ""
-        heading = {"title": f"{self.config.title}{beside}", "notes": []}
+        heading = {"title": layout.beside(self.config.title, bool(len(published))), "notes": []}
         files = {
             "table_long.csv": evaluation.to_csv(long),
             "table.md": tables.markdown(long, heading),

@@ -11,6 +11,7 @@ from rich.table import Column, Table
 
 from rareseg.datasets import whole
 from rareseg.experiments import config, store
+from rareseg.experiments.sections import DatasetSection
 
 COLUMNS = (
     "dataset", "part", "class", "tables", "data", "cases", "cases_in_paper", "left_out", "groups", "size", "input",
@@ -40,6 +41,11 @@ class Plan:
     def name(self) -> str:
         """Name of its split file."""
         return self.tables[0] if self.tables else "split"
+
+
+def planned(plans: Mapping[str, list[Plan]], key: str) -> list[Plan]:
+    """Return the plans of a data set; one that no table uses keeps its size."""
+    return plans.get(key) or [Plan(DatasetSection.model_validate({}).model_dump(mode="json"), [])]
 
 
 def plans(paths: Iterable[Path], profile: str) -> dict[str, list[Plan]]:

@@ -198,6 +198,11 @@ def data_of(long: pd.DataFrame) -> str:
     return next((kind for kind in ("phantom", "subset") if kind in found), "real")
 
 
+def beside(title: str, published: bool) -> str:
+    """Return a title that says whether published values stand beside ours."""
+    return f"{title}: ours beside the published values" if published else title
+
+
 def titled(title: str, data: str) -> str:
     """Return a title that says so where the numbers below it are no reproduction."""
     return title if data == "real" else f"{title} ({data} data, no reproduction)"

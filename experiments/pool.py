@@ -202,8 +202,8 @@ class Pool:
             status = child.process.returncode
             cause = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
             memory = hardware.peak_memory(resource.RUSAGE_CHILDREN)
-            reason = f"the worker process died ({cause}; no worker held more than {memory} MiB); what it printed last "
-            reason += "is in log.txt. Too little memory is the commonest cause"
+            reason = f"the worker process died ({cause}; it held {memory} MiB at most); what it printed last is in "
+            reason += "log.txt. Too little memory is the commonest cause"
             self._report({"kind": "failed", "run": child.job["id"], "reason": reason, "dead": True})
 
     def _retire(self, child: Child) -> None:

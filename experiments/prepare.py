@@ -23,7 +23,6 @@ from rareseg.experiments.cases import open_dataset
 from rareseg.experiments.catalogue import nearest
 from rareseg.experiments.config import ConfigError
 from rareseg.experiments.options import WIDTH, add_data, root
-from rareseg.experiments.sections import DatasetSection
 from rareseg.pipeline.preprocess import STEPS
 
 PROGRESS_SECONDS = 30
@@ -150,7 +149,7 @@ class Command:
         known = list(self.plans) if self.options.config else list(datasets.names())
         if self.options.phantoms:
             return [key for key in known if key in datasets.names()]
-        found = [key for key in known if self._folder(key, self._planned(key)[0]).is_dir()]
+        found = [key for key in known if self._folder(key, inventory.planned(self.plans, key)[0]).is_dir()]
         if not found:
             around = (self.root.absolute().parent, *(self.root.iterdir() if self.root.is_dir() else ()))
             near = [place for place in around if any((place / key).is_dir() for key in known)]
@@ -159,10 +158,6 @@ class Command:
                 + (f"{near[0]} does: give it as --data" if near else "Give --data, or try --phantoms DIR")
             )
         return found
-
-    def _planned(self, key: str) -> list[inventory.Plan]:
-        """Return the plans of a data set; one that no table uses keeps its size."""
-        return self.plans.get(key) or [inventory.Plan(DatasetSection.model_validate({}).model_dump(mode="json"), [])]
 
     def _folder(self, key: str, plan: inventory.Plan) -> Path:
         """Return where the files of a data set lie."""
@@ -177,7 +172,7 @@ class Command:
         home = self.options.results / key
         rows: list[dict[str, Any]] = []
         report, told = None, ""
-        for plan in self._planned(key):
+        for plan in inventory.planned(self.plans, key):
             dataset = open_dataset(key, self._folder(key, plan), plan.section)
             report = self._report(key, dataset)
             good = [check.case for check in report.checks]

@@ -197,7 +197,7 @@ class Report:
         machines = [record["machine"] for record in records]
         selection: Any = self.config.report.gamma_selection
         return {
-            "title": self.config.title + ("" if self._own else ": ours beside the published values"),
+            "title": layout.beside(self.config.title, not self._own),
             "profile": self.profile,
             "reference loss": layout.name(self.config.report.reference),
             "verdict": "" if self._own else f"Verdict: {made.verdict.verdict}. {_counts(made.verdict)}",

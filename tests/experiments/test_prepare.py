@@ -16,7 +16,6 @@ from PIL import Image
 
 from rareseg import datasets, pipeline
 from rareseg.experiments import inventory, prepare
-from rareseg.experiments.sections import DatasetSection
 from rareseg.pipeline.preprocess import STEPS
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "prepare.py"
@@ -90,8 +89,7 @@ def test_every_data_set_is_verified_split_cached_and_drawn(data, tmp_path, cache
 def planned():
     """Every data set of the configurations with each of its plans."""
     found = inventory.plans(sorted((SCRIPT.parents[1] / "configs").glob("*.yaml")), "paper")
-    alone = inventory.Plan(DatasetSection.model_validate({}).model_dump(mode="json"), [])
-    return [(key, plan) for key in datasets.names() for plan in found.get(key, [alone])]
+    return [(key, plan) for key in datasets.names() for plan in inventory.planned(found, key)]
 
 
 def test_what_is_cached_is_what_the_tables_read(data, tmp_path, monkeypatch):

@@ -15,6 +15,6 @@ NOT_AGAIN = "not mixed and not another_backend"  # lower precision costs as much
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="runs on JAX already")
 def test_whole_files_on_jax(child_environment):
     command = [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", "-k", NOT_AGAIN]
-    command += ["test_blocks.py", "test_build.py"]
+    command += ["-m", "slow or not slow", "test_blocks.py", "test_build.py"]
     done = subprocess.run(command, env=child_environment("jax"), cwd=HERE, capture_output=True, text=True, check=False)
     assert not done.returncode, done.stdout + done.stderr
