@@ -19,9 +19,11 @@ from typing import Any
 
 import nibabel
 import numpy as np
-from record import Figure, answered, arguments, finish, measured
+from process import answered, measured
+from record import Figure, arguments, finish
 
 from rareseg import datasets
+from rareseg.experiments.hardware import peak_memory
 
 PICTURES = 100_000
 SCANS = [  # slices, rows, columns, type: the extremes of KiTS19 and what lies between
@@ -54,7 +56,7 @@ HOW = (
 
 def main() -> int:
     """Measure, print, record."""
-    options = arguments(__doc__.splitlines()[0]).parse_args()
+    options = arguments(__doc__).parse_args()
     if answered(options, lambda job: opened(**job) if "key" in job else prepared(Path(job["scratch"]))):
         return 0
     return finish("data", HOW, figures(options.quick), options)
@@ -87,7 +89,7 @@ def index(root: Path, key: str, count: int) -> None:
 
 def opened(key: str, folder: str) -> float:
     """Return how long a data set takes to open, in seconds of CPU: one thread does it."""
-    options = {"values": {0: 0, 255: 1}} if key == "folder" else {}
+    options: dict[str, Any] = {"values": {0: 0, 255: 1}} if key == "folder" else {}
     if key == "folder":  # whose first picture tells how many channels there are
         from PIL import Image
 
@@ -123,8 +125,7 @@ def prepared(scratch: Path) -> tuple[float, float]:
     subprocess.run(
         command, env={**os.environ, "RARESEG_CACHE": f"{scratch}/cache"}, check=True, stdout=subprocess.DEVNULL
     )
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss  # kilobytes of the largest child, the only one
-    return time.perf_counter() - began, peak / 1024
+    return time.perf_counter() - began, peak_memory(resource.RUSAGE_CHILDREN)
 
 
 if __name__ == "__main__":

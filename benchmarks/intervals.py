@@ -88,7 +88,7 @@ def _friedman(generator: np.random.Generator) -> bool:
 
 def main() -> int:
     """Simulate, print, record."""
-    options = arguments(__doc__.splitlines()[0]).parse_args()
+    options = arguments(__doc__).parse_args()
     repeats = 200 if options.quick else 2_000
     how = (
         f"{repeats} simulated repeats per figure; per-case values beta(8, 2), losses independent; percentile bootstrap "

@@ -9,6 +9,7 @@ file holds ``LOSSES``, a mapping of names to functions (one-hot labels, probabil
 import argparse
 import importlib.util
 import os
+import runpy
 import subprocess
 import sys
 import time
@@ -17,7 +18,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from record import Figure, answered, arguments, finish, measured
+from process import ONE_THREAD, answered, high_water, measured
+from record import Figure, arguments, finish
 
 SHAPES = {"2D": (4, 288, 384, 2), "2D, batch 16": (16, 288, 384, 2), "3D": (2, 80, 160, 160, 3)}
 PROMISED = ("dice", "focal", "combo", "unified_focal", "adaptive_log")
@@ -41,7 +43,7 @@ HOW = (
 
 def main() -> int:
     """Measure in child processes, print and record."""
-    parser = arguments(__doc__.splitlines()[0])
+    parser = arguments(__doc__)
     parser.add_argument("--foreign", type=Path, help="Python file with other losses")
     options = parser.parse_args()
     if answered(options, _measure):
@@ -95,11 +97,7 @@ def _child(job: dict[str, Any]) -> dict[str, float] | None:
     if importlib.util.find_spec(backend) is None:
         print(f"{backend} is not installed: not measured")
         return None
-    environment = {
-        "KERAS_BACKEND": backend,
-        "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
-        **dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1"),
-    }
+    environment = {**ONE_THREAD, "KERAS_BACKEND": backend}
     if "gpu" not in job:
         environment["JAX_PLATFORMS"] = "cpu"
     if "memory" in job:  # every plane from the system and back to it, so that the mark shows it
@@ -114,10 +112,10 @@ def _measure(job: dict[str, Any]) -> dict[str, float]:
     label, logits = _draw(tuple(job["shape"]))
     if "memory" in job:
         step = _step(job["mode"], _losses(label)[job["memory"]][0], label, logits)
-        before = _high_water(reset=True)
+        before = high_water(reset=True)
         for _ in range(2):
             step()
-        return {"mebibytes": _high_water() - before}
+        return {"mebibytes": high_water() - before}
     chosen = _losses(label, PROMISED if job["quick"] else None, job["foreign"])
     steps = {name: _step(job["mode"], loss, truth, logits) for name, (loss, truth) in chosen.items()}
     return _ratios(steps, QUICK_ROUNDS if job["quick"] else ROUNDS)
@@ -187,11 +185,8 @@ def _losses(
         truth = losses.signed_distance(label, classes) if name == "boundary" else label
         found[name] = (losses.get(name, from_logits=True), truth)
     if foreign:
-        spec = importlib.util.spec_from_file_location("foreign", foreign)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
         one_hot = np.eye(classes, dtype="float32")[label]
-        for name, loss in module.LOSSES.items():
+        for name, loss in runpy.run_path(foreign)["LOSSES"].items():
             found[f"{name} of {Path(foreign).name}"] = (
                 lambda y, z, loss=loss: keras.ops.mean(loss(y, keras.ops.softmax(z))),
                 one_hot,
@@ -220,14 +215,6 @@ def _step(mode: str, loss: Callable[..., Any], label: Any, logits: Any) -> Calla
         return float(compiled(*inputs)[0])
 
     return step
-
-
-def _high_water(reset: bool = False) -> float:
-    """Return the largest resident memory of this process so far, or since the last reset, in MiB."""
-    if reset:
-        Path("/proc/self/clear_refs").write_text("5")
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
 if __name__ == "__main__":

@@ -4,21 +4,23 @@ Networks: a process each, at the size of its paper or at the largest that two co
 threads; memory is the high-water mark of that process, libraries included. ``KERAS_BACKEND=jax`` measures JAX, and
 ``--peak`` prints the share of a device's rate that a network reaches.
 
-MIScnn: the same network built by both, with equal weights, in one process with one thread; steps in turn, and the
-median of the ratios of neighbours.
+MIScnn, which needs TensorFlow: the same network built by both, with equal weights, in one process with one thread;
+steps in turn, and the median of the ratios of neighbours.
 """
 
 import argparse
 import importlib
 import math
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
-from record import Figure, answered, arguments, finish, measured
+from process import ONE_THREAD, answered, measured
+from record import Figure, arguments, finish
+
+from rareseg.experiments import hardware
 
 NETWORKS = [  # preset, batch, input shape; what the papers have where that is more
     ("unet_all", 16, (192, 256, 3)),
@@ -40,8 +42,6 @@ MODES = {  # of the comparison: dtype policy, XLA
     "mixed_bfloat16": ("mixed_bfloat16", False),
     "mixed_bfloat16 with XLA": ("mixed_bfloat16", True),
 }
-ONE_THREAD = {"KERAS_BACKEND": "tensorflow"}
-ONE_THREAD |= dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1")
 RATIO = 1.03
 SHAPE, BATCH = (96, 128, 3), 2
 PAIRS, QUICK_PAIRS = 31, 5
@@ -54,12 +54,14 @@ HOW = (
 
 def main() -> int:
     """Measure in child processes, print and record."""
-    parser = arguments(__doc__.splitlines()[0])
+    parser = arguments(__doc__)
     parser.add_argument("--peak", type=float, help="TFLOP/s of the device; prints the share that each network reaches")
     options = parser.parse_args()
     if answered(options, lambda call: {"network": _network, "pairs": _pairs}[call[0]](**call[1])):
         return 0
-    return finish("models", HOW, chain(_against_miscnn(options), _networks(options)), options)
+    backend = hardware.backend()
+    stock = _against_miscnn(options) if backend == "tensorflow" else ()
+    return finish("models", HOW, chain(stock, _networks(options)), options, backend)
 
 
 def _networks(options: argparse.Namespace) -> Iterator[Figure]:
@@ -92,12 +94,11 @@ def _network(name: str, batch: int, shape: list[int]) -> dict[str, float]:
     step = _trainer(model, batch, shape, from_logits=True, xla=keras.backend.backend() != "tensorflow")
     first, *later = [_clocked(step) for _ in range(1 + STEPS)]
     wall, cpu = (sorted(values)[STEPS // 2] for values in zip(*later, strict=True))
-    gibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     return {
         "wall": wall,
         "cpu": cpu,
         "first": first[0],
-        "gibibytes": gibibytes,
+        "gibibytes": hardware.peak_memory() / 2**10,
         "tera": _operations(model) * batch / 1e12,
     }
 
@@ -118,9 +119,9 @@ def _pairs(policy: str, xla: bool, pairs: int) -> dict[str, float]:
     seconds: list[list[float]] = []
     for turn in range(2 + pairs):
         order = (0, 1) if turn % 2 else (1, 0)
-        measured = {index: _clocked(steps[index])[1] for index in order}
+        spent = {index: _clocked(steps[index])[1] for index in order}
         if turn > 1:  # the first two compile and warm up
-            seconds.append([measured[0], measured[1]])
+            seconds.append([spent[0], spent[1]])
     ratios = sorted(own / other for own, other in seconds)
     return {"ratio": ratios[pairs // 2], "ours": sorted(own for own, _ in seconds)[pairs // 2]}
 

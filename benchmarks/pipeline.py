@@ -23,7 +23,8 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from record import Figure, answered, arguments, finish, measured
+from process import ONE_THREAD, answered, measured
+from record import Figure, arguments, finish
 
 from rareseg.pipeline import Settings, prepare
 
@@ -59,15 +60,14 @@ Maker = Callable[[int], Any]
 
 def main() -> int:
     """Measure, print and record."""
-    options = arguments(__doc__.splitlines()[0]).parse_args()
+    options = arguments(__doc__).parse_args()
     if answered(options, _child):
         return 0
-    return finish("pipeline", HOW, _figures(options.quick), options)
+    return finish("pipeline", HOW, _figures(options.quick), options, ONE_THREAD["KERAS_BACKEND"])
 
 
 def _figures(quick: bool) -> Iterator[Figure]:
-    environment = {"KERAS_BACKEND": "tensorflow", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    for name, found in measured(__file__, {"quick": quick}, environment).items():
+    for name, found in measured(__file__, {"quick": quick}, ONE_THREAD).items():
         targets = QUICK[name] if quick else CASES[name][-2:]
         for mode, target in zip(("UFL", "none"), targets, strict=True):
             stock, ours, plain = (_cost(found[side], mode) for side in ("stock", "ours", "plain"))
@@ -78,10 +78,10 @@ def _figures(quick: bool) -> Iterator[Figure]:
         for kind in KINDS:
             yield Figure(f"{name}, {kind}, ours with whole-number labels, ms", found["plain"][kind])
     if not quick:
-        found = measured(__file__, {"memory": True}, environment)
+        found = measured(__file__, {"memory": True}, ONE_THREAD)
         yield Figure("private memory of a worker / (one volume + one batch)", found, MEMORY)
         for name in TRAINED:
-            found = measured(__file__, {"steps": name}, {**environment, "TF_NUM_INTRAOP_THREADS": "1"})
+            found = measured(__file__, {"steps": name}, ONE_THREAD)
             yield Figure(f"{name}, step of {NETWORK['name']} with the pipeline / on one batch", found["ratio"], WAITING)
             yield Figure(f"{name}, step of {NETWORK['name']} on one batch, ms", found["fixed"])
 
@@ -246,7 +246,8 @@ def _steps(name: str, folder: Path) -> dict[str, float]:
     def timed(take: Callable[[], Any]) -> float:
         start = time.perf_counter()
         for _ in range(STEPS):
-            session.step(*take(), 1e-3)
+            images, labels = take()
+            session.step(images, labels, 1e-3)
         return 1000 * (time.perf_counter() - start) / STEPS
 
     with Ahead(batches, training["loaders"]) as ahead:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from record import Figure, answered, arguments, finish, measured
+from process import ONE_THREAD, answered, high_water, measured
+from record import Figure, arguments, finish
 
 from rareseg import pipeline
 
@@ -31,12 +32,10 @@ HOW = (
 
 def main() -> int:
     """Measure in child processes, print and record."""
-    options = arguments(
-        "What prediction costs beside the network: memory, and time against MIScnn's and the network's own."
-    ).parse_args()
+    options = arguments(__doc__).parse_args()
     if answered(options, lambda job: CHILDREN[job.pop("measure")](**job)):
         return 0
-    return finish("prediction", HOW, _figures(options.quick), options)
+    return finish("prediction", HOW, _figures(options.quick), options, ONE_THREAD["KERAS_BACKEND"])
 
 
 def _figures(quick: bool) -> Iterator[Figure]:
@@ -59,9 +58,7 @@ def _by(shape: Sequence[int]) -> str:
 
 
 def _child(**job: Any) -> dict[str, float]:
-    return measured(
-        __file__, job, {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
-    )
+    return measured(__file__, job, ONE_THREAD)
 
 
 def network(images: np.ndarray) -> np.ndarray:
@@ -83,7 +80,7 @@ def prepared(shape: tuple[int, ...], image: Any) -> pipeline.Prepared:
         channels=1,
         original_shape=tuple(shape),
         digest="",
-        statistics=np.zeros((4, 1)),
+        statistics=np.zeros((3, 1)),
         **facts,
     )
 
@@ -107,19 +104,11 @@ def memory(shape: tuple[int, ...], output: str) -> dict[str, float]:
         case = prepared(shape, file if large else image)
         if large:
             del image
-        before = _high_water(reset=True)
+        before = high_water(reset=True)
         pipeline.predict(network, case, CONFIG, output=output)
-        after = _high_water()
+        after = high_water()
     size = CLASSES * np.prod(shape) * 4 / 2**20
     return {"ratio": (after - before) / size, "gigabytes": after * 2**20 / 1e9}
-
-
-def _high_water(reset: bool = False) -> float:
-    """Return the largest resident memory of this process so far, or since the last reset, in MiB."""
-    if reset:
-        Path("/proc/self/clear_refs").write_text("5")
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
 class Timed:

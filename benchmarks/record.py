@@ -3,10 +3,7 @@
 import argparse
 import datetime
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -46,45 +43,22 @@ class Figure:
         return f"{self.name}: {self.value:.2f} {target} {'ok' if self.ok else 'short'}"
 
 
-def arguments(description: str) -> argparse.ArgumentParser:
-    """Return a parser with the options that all benchmarks have."""
-    parser = argparse.ArgumentParser(description=description)
+def arguments(docstring: str | None) -> argparse.ArgumentParser:
+    """Return a parser with the options that all benchmarks have; it shows the first line of a benchmark's docstring."""
+    parser = argparse.ArgumentParser(description=docstring and docstring.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="fewer and smaller measurements, under a minute")
     parser.add_argument("--record", type=Path, default=RECORDS, help="folder of the dated record")
     parser.add_argument("--child", type=json.loads, help=argparse.SUPPRESS)
     return parser
 
 
-def answered(options: argparse.Namespace, measure: Callable[[Any], Any]) -> bool:
-    """Return whether this is a process that `measured` started, and answer it if so.
-
-    Args:
-        options: Of the command line.
-        measure: Takes the job, returns plain data.
-    """
-    if options.child is None:
-        return False
-    print(json.dumps(measure(options.child)))
-    return True
-
-
-def measured(file: str, job: Any, environment: Mapping[str, str]) -> Any:
-    """Return what a process of its own measures: ``file --child JOB``, whose last line is JSON.
-
-    Args:
-        file: The benchmark.
-        job: What to measure.
-        environment: Variables beside those of this process.
-    """
-    command = [sys.executable, file, "--child", json.dumps(job)]
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{job} failed with {done.returncode}:\n{done.stderr[-3000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def finish(benchmark: str, how: str, measuring: Iterable[Figure], options: argparse.Namespace) -> int:
+def finish(
+    benchmark: str,
+    how: str,
+    measuring: Iterable[Figure],
+    options: argparse.Namespace,
+    backend: str | None = None,
+) -> int:
     """Print figures as they come and record them; return 1 where one is short of its target, else 0.
 
     Whoever stops a benchmark keeps what was measured; the record then says that it is not complete.
@@ -94,11 +68,14 @@ def finish(benchmark: str, how: str, measuring: Iterable[Figure], options: argpa
         how: How it was measured, one sentence.
         measuring: Yields them.
         options: Of the command line.
+        backend: Keras' backend of all figures; None where each names its own, or none computes with it.
     """
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    path = options.record / f"{benchmark}{'-quick' if options.quick else ''}-{today}.json"
+    other = backend if backend != "tensorflow" else None
+    name = "-".join(filter(None, (benchmark, options.quick and "quick", other, today)))
+    path = options.record / f"{name}.json"
     content = {"benchmark": benchmark, "how": how, "date": today, "quick": options.quick, "complete": False}
-    content |= {"processor": processor(), "versions": versions()}
+    content |= {"processor": processor(), "backend": backend, "versions": versions()}
     figures: list[Figure] = []
     for figure in measuring:
         print(figure, flush=True)

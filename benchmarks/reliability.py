@@ -20,9 +20,10 @@ from pathlib import Path
 
 import numpy as np
 from prediction import noise, prepared
-from record import Figure, answered, arguments, finish, measured
+from process import answered, measured
+from record import Figure, arguments, finish
 
-from rareseg.experiments import checkpoint
+from rareseg.experiments import checkpoint, hardware
 
 ROOT = Path(__file__).parents[1]
 TINY = [  # two runs of twelve steps on ten phantoms
@@ -43,10 +44,10 @@ HOW = (
 
 def main() -> int:
     """Kill, measure, print and record."""
-    options = arguments("Kills of runs, of savings and of commands that share a folder; memory in time.").parse_args()
+    options = arguments(__doc__).parse_args()
     if answered(options, lambda job: CHILDREN[job.pop("measure")](**job)):
         return 0
-    return finish("reliability", HOW, _figures(options.quick), options)
+    return finish("reliability", HOW, _figures(options.quick), options, hardware.backend())
 
 
 def _figures(quick: bool) -> Iterator[Figure]:
@@ -71,12 +72,12 @@ def killed_while_saving(times: int, dice: random.Random) -> int:
             command = [sys.executable, __file__, "--child", json.dumps({"measure": "saving", "folder": folder})]
             process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
             assert process.stdout is not None
-            process.stdout.readline()
+            first = process.stdout.readline()
             time.sleep(dice.uniform(0, 0.1))
             process.kill()
-            told = [int(line) for line in process.communicate()[0].split()]
+            told = [first, *process.communicate()[0].split()]
             found = checkpoint.load(Path(folder))
-            lost += found is None or found[0]["step"] < max(told, default=1)
+            lost += found is None or found[0]["step"] < int(told[-1])
     return lost
 
 

@@ -7,11 +7,10 @@ and test. `make_phantoms` draws files of the same layout. Bad files and folders 
 Next: ``case.py`` (what a reader gives), ``isic2018.py`` (a reader on one screen), ``splits.py``, ``phantoms.py``.
 """
 
-import inspect
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_type_hints
 
 from rareseg.datasets import brats2020, bus2017, cvc_clinicdb, drive, dsb2018, folder, isic2018, kits19
 from rareseg.datasets.case import About, Case, Dataset
@@ -29,6 +28,7 @@ __all__ = [
     "about",
     "make_phantoms",
     "names",
+    "offered",
     "open",
     "read_split",
     "source",
@@ -72,8 +72,17 @@ def source(key: str) -> str:
     )
 
 
+def offered(key: str) -> dict[str, Any]:
+    """Return what the reader of a data set takes besides `exclude`: name of each option -> its type."""
+    hints = get_type_hints(_reader(key).find)
+    return {name: kind for name, kind in hints.items() if name not in ("root", "return")}
+
+
 def open(key: str, folder: Path | str, *, exclude: Sequence[str] = (), **options: Any) -> Dataset:
-    """List the cases of a data set; no pixel is read, but labels that decide which cases or classes there are.
+    """List the cases of a data set by the names of its files; what names cannot tell is read.
+
+    That is which cases or classes there are, from the labels of ``brats2020`` and ``folder``, and how many channels
+    the pictures of ``folder`` have, from the first.
 
     Args:
         key: One of `names`, or ``folder`` for images and labels of your own.
@@ -83,12 +92,12 @@ def open(key: str, folder: Path | str, *, exclude: Sequence[str] = (), **options
 
     Raises:
         DataError: The folder is missing, is the wrong one, holds no case, or files have no partner.
+        ValueError: There is no such key or option, or an option cannot have the value.
     """
-    reader = _reader(key)
-    offered = [name for name in inspect.signature(reader.find).parameters if name != "root"]
-    unknown = [name for name in options if name not in offered]
+    reader, known = _reader(key), offered(key)
+    unknown = [name for name in options if name not in known]
     if unknown:
-        raise ValueError(f"{key} has no option {unknown[0]}; it has {', '.join(['exclude', *offered])}")
+        raise ValueError(f"{key} has no option {unknown[0]}; it has {', '.join(['exclude', *known])}")
     try:
         root = locate(key, Path(folder), reader.ABOUT.markers, source(key))
         found = reader.find(root, **options)

@@ -1,6 +1,6 @@
 """Brushes of the phantoms: random streams, smooth fields, shapes of a wanted size, and files that say "phantom".
 
-Arithmetic is NumPy's ``Generator(PCG64)`` and SciPy's filters, rounded to 8 bits at the end, so the bytes do not hang
+Arithmetic is NumPy's ``Generator(PCG64)`` and SciPy's filters, rounded to 8 bits at the end, so the bytes do not depend
 on the machine.
 """
 

@@ -6,14 +6,14 @@ What tells the lesion is that it is a closed oval above its shadow; the shadow, 
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from scipy import ndimage
 
 from rareseg.datasets._drawing import log_normal, place, ramp, save, smallest, smooth, stream, to_bytes
 from rareseg.datasets.bus2017 import find
 from rareseg.datasets.case import Case
+from rareseg.datasets.phantoms import one_bit_masks
 
-__all__ = ["TRAPS", "default_traps", "draw", "find"]
+__all__ = ["TRAPS", "draw", "find"]
 
 _KEY = "bus2017"
 _MEAN_SHARE, _SPREAD = 0.0505, 0.75
@@ -104,12 +104,6 @@ def _masks_0_1(cases: list[Case]) -> None:
         save(case.labels[0], case.read_label())
 
 
-def _one_bit_masks(cases: list[Case]) -> None:
-    """Store every mask with one bit a pixel."""
-    for case in cases:
-        save(case.labels[0], Image.fromarray(case.read_label().astype(bool)))
-
-
 def _lower_case_gt(cases: list[Case]) -> None:
     """Call the folder of the masks ``gt``."""
     folder = cases[0].labels[0].parent
@@ -117,14 +111,9 @@ def _lower_case_gt(cases: list[Case]) -> None:
     aside.rename(folder.with_name("gt"))
 
 
-def default_traps(cases: list[Case]) -> tuple[str, ...]:  # noqa: ARG001
-    """Return none: the official files have no such oddities."""
-    return ()
-
-
 TRAPS = {
     "rgb_images": _rgb_images,
     "masks_0_1": _masks_0_1,
-    "one_bit_masks": _one_bit_masks,
+    "one_bit_masks": one_bit_masks,
     "lower_case_gt": _lower_case_gt,
 }

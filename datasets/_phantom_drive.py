@@ -15,8 +15,9 @@ from scipy import ndimage
 from rareseg.datasets._drawing import blend, log_normal, place, ramp, save, smooth, stream, to_bytes
 from rareseg.datasets.case import Case
 from rareseg.datasets.drive import find
+from rareseg.datasets.phantoms import one_bit_masks
 
-__all__ = ["TRAPS", "default_traps", "draw", "find"]
+__all__ = ["TRAPS", "draw", "find"]
 
 _MEAN_SHARE, _SPREAD = 0.0870, 0.16  # of the frame
 _RADIUS = 0.468  # of the field of view, in frame widths: it covers 68.8% of the frame
@@ -179,12 +180,6 @@ def _palette_manuals(cases: list[Case]) -> None:
         save(case.labels[0], _with_palette(case.read_label()))
 
 
-def _one_bit_masks(cases: list[Case]) -> None:
-    """Store every label with one bit a pixel."""
-    for case in cases:
-        save(case.labels[0], Image.fromarray(case.read_label().astype(bool)))
-
-
 def _manual_as_png(cases: list[Case]) -> None:
     """Store every label as PNG."""
     for case in cases:
@@ -193,14 +188,9 @@ def _manual_as_png(cases: list[Case]) -> None:
         save(case.labels[0].with_suffix(".png"), 255 * label)
 
 
-def default_traps(cases: list[Case]) -> tuple[str, ...]:  # noqa: ARG001
-    """Return none: the official files have no such oddities."""
-    return ()
-
-
 TRAPS = {
     "no_test_manuals": _no_test_manuals,
     "palette_manuals": _palette_manuals,
-    "one_bit_masks": _one_bit_masks,
+    "one_bit_masks": one_bit_masks,
     "manual_as_png": _manual_as_png,
 }

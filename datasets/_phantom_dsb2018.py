@@ -17,7 +17,7 @@ from rareseg.datasets.case import Case
 from rareseg.datasets.dsb2018 import FOLDER, find
 from rareseg.datasets.files import grey
 
-__all__ = ["TRAPS", "default_traps", "draw", "find"]
+__all__ = ["TRAPS", "draw", "find"]
 
 
 @dataclass(frozen=True)
@@ -203,11 +203,6 @@ def _overlap(cases: list[Case]) -> None:
     """Let one mask of a case take in another, which stays."""
     first, second = next(case.labels for case in cases if len(case.labels) > 1)[:2]
     save(first, np.maximum(grey(first), grey(second)))
-
-
-def default_traps(cases: list[Case]) -> tuple[str, ...]:  # noqa: ARG001
-    """Return none: the official files have no such oddities."""
-    return ()
 
 
 TRAPS = {

@@ -13,7 +13,7 @@ from rareseg.datasets.case import Case
 from rareseg.datasets.files import grey
 from rareseg.datasets.isic2018 import IMAGES, MASKS, find
 
-__all__ = ["TRAPS", "default_traps", "draw", "find"]
+__all__ = ["TRAPS", "draw", "find"]
 
 _MEAN_SHARE, _SPREAD = 0.225, 0.85  # of the law before the cut at 80%; after it the mean is 21%
 
@@ -165,11 +165,6 @@ def _portrait(cases: list[Case]) -> None:
 def _full_mask(cases: list[Case]) -> None:
     """Let a lesion fill the frame."""
     save(cases[0].labels[0], np.full_like(grey(cases[0].labels[0]), 255))
-
-
-def default_traps(cases: list[Case]) -> tuple[str, ...]:  # noqa: ARG001
-    """Return none: the official files have no such oddities."""
-    return ()
 
 
 TRAPS = {"suffix_case": _suffix_case, "grey_edges": _grey_edges, "portrait": _portrait, "full_mask": _full_mask}

@@ -21,13 +21,7 @@ _KEY = "kits19"
 _KIDNEY, _KIDNEY_SPREAD = 0.0071, 0.25  # share of the volume, mean over cases
 _TUMOUR, _TUMOUR_SPREAD = 0.00222, 0.7
 _LEAST = 20  # voxels of the tumour
-_SPACINGS = (
-    (5.0, 0.41),
-    (3.0, 0.6),
-    (0.5, 0.75),
-    (1.0, 0.9),
-    (2.0, 1.0),
-)  # mm between slices, share of cases up to here
+_SPACINGS = ((5.0, 0.41), (3.0, 0.6), (0.5, 0.75), (1.0, 0.9), (2.0, 1.0))  # mm between slices, share up to here
 _EVERY = 25  # every 25th label is uint16: 4%
 _WIDE = "case_00160"
 
@@ -50,7 +44,8 @@ def _draw(folder: Path, number: int, plane: tuple[int, int], seed: int) -> None:
         log_normal(kidney, _KIDNEY, _KIDNEY_SPREAD, 0.003, 0.015),
         log_normal(tumour, _TUMOUR, _TUMOUR_SPREAD, _LEAST / np.prod(shape), 0.055),
     )
-    thick = next(gap for gap, end in _SPACINGS if rng.random() < end or end == 1)
+    share = rng.random()
+    thick = next(gap for gap, end in _SPACINGS if share < end)
     fine = float(np.clip(rng.normal(0.781, 0.09), 0.4375, 1.041))
     affine = np.zeros((4, 4))
     affine[[0, 1, 2], [2, 1, 0]] = -fine, -fine, -thick  # as the official files: axes I, P, L

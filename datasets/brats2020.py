@@ -12,6 +12,7 @@ Labels: 1 necrotic core, 2 oedema, 4 enhancing tumour; here 4 is the foreground.
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 from rareseg.datasets import volumes
 from rareseg.datasets.case import About, Listing
@@ -41,7 +42,9 @@ ABOUT = About(
 _NEWER = "label 3 stands for the enhancing tumour in releases from 2023 on; if that is meant, set `enhancing_label: 3`"
 
 
-def find(root: Path, *, corrections: str | None = "drop_empty", enhancing_label: int = 4) -> Listing:
+def find(
+    root: Path, *, corrections: Literal["drop_empty"] | None = "drop_empty", enhancing_label: Literal[3, 4] = 4
+) -> Listing:
     """List the labelled scans below ``root``.
 
     Args:
@@ -112,7 +115,7 @@ def _contents(folder: Path, faults: Faults) -> dict[str, Path]:
         last = volumes.stem(path).rpartition("_")[2]
         name = last if last in (*MODALITIES, "seg") else volumes.stem(path)
         first = found.setdefault(name, path)
-        if first is not path and not volumes.equal((first, path)):
+        if first is not path and not volumes.equal(first, path):
             faults.append(f"{folder.name}: {first.name} and {path.name} differ")
     return found
 

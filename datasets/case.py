@@ -35,7 +35,7 @@ class About:
 
     Attributes:
         title: Full name.
-        cases: How many cases the papers used.
+        cases: How many cases the papers used; 0 where no paper did.
         classes: Name of each class, in the order of the label values.
         channels: Channels of ``read_image``.
         where: Where to get it.
@@ -114,11 +114,19 @@ class Case:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def read_image(self) -> np.ndarray:
-        """Return the image as stored, (H, W, 3) uint8, unscaled."""
+        """Return the image as stored, (H, W, 3) uint8, unscaled.
+
+        Raises:
+            DataError: The file is damaged, missing, or not such an image.
+        """
         return files.rgb(self.image)
 
     def read_label(self) -> np.ndarray:
-        """Return the classes, (H, W) uint8: 0 background, 1 foreground."""
+        """Return the classes, (H, W) uint8: 0 background, 1 foreground.
+
+        Raises:
+            DataError: A file is damaged or missing, of another size than the image, or holds what is no class.
+        """
         return self._label(self._layers())
 
     def write_label(self, path: Path, label: np.ndarray, text: str = "") -> None:
@@ -301,7 +309,7 @@ class Dataset:
 
     @property
     def full_size(self) -> int:
-        """How many cases the papers used."""
+        """How many cases the papers used; 0 where no paper did."""
         return self.about.cases
 
     @property

@@ -10,6 +10,7 @@ The label is the union of the masks, so nuclei that touch merge; their number st
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -43,7 +44,7 @@ class Field(Case):
         return f"{colour}, {'bright' if image.mean() > 127 else 'dark'}"
 
 
-def find(root: Path, *, corrections: str | None = None) -> Listing:
+def find(root: Path, *, corrections: Literal["drop_bad"] | None = None) -> Listing:
     """List the fields below ``root``.
 
     Args:

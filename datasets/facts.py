@@ -31,8 +31,7 @@ class Notes:
     """
 
     def __init__(self, root: Path, kind: str) -> None:
-        name = hashlib.sha256(str(root.absolute()).encode()).hexdigest()[:16]
-        self._store = cache_folder() / "facts" / f"{name}-{kind}.jsonl"
+        self._store = _store(root, kind)
         self._known = {name: (state, fact) for name, state, fact in _lines(self._store)}
 
     def find(self, name: str, state: Any) -> Any:
@@ -52,6 +51,18 @@ class Notes:
                 file.write(f"\n{json.dumps([name, state, fact])}".encode())
 
 
+def forget(root: Path) -> None:
+    """Drop all that is noted about the files of a data set, so that they are read again."""
+    every = _store(root, "*")
+    for store in every.parent.glob(every.name):
+        store.unlink(missing_ok=True)
+
+
+def _store(root: Path, kind: str) -> Path:
+    name = hashlib.sha256(str(root.absolute()).encode()).hexdigest()[:16]
+    return cache_folder() / "facts" / f"{name}-{kind}.jsonl"
+
+
 def _lines(store: Path) -> Iterator[tuple[str, Any, Any]]:
     """Yield what is whole of a store."""
     try:
@@ -67,7 +78,8 @@ def _lines(store: Path) -> Iterator[tuple[str, Any, Any]]:
 def remembered(root: Path, paths: Sequence[Path], read: Callable[[Path], Any]) -> dict[Path, Any]:
     """Return file -> ``read(file)``, as noted where the file still has the size and time it had.
 
-    Files are read on all cores. One that cannot be read is left out: whoever needs its content will say why.
+    Files are read on all cores that this process may use. One that cannot be read is left out: whoever needs its
+    content will say why.
 
     Args:
         root: Folder of the data set.
@@ -85,7 +97,8 @@ def remembered(root: Path, paths: Sequence[Path], read: Callable[[Path], Any]) -
             return fact
 
     due = [path for path, fact in found.items() if fact is None]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    with ThreadPoolExecutor(cores) as pool:
         found |= dict(zip(due, pool.map(noted, due), strict=True))
     return {path: fact for path, fact in found.items() if fact is not None}
 

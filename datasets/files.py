@@ -31,7 +31,7 @@ class DataError(ValueError):
 
 
 def shape(path: Path) -> tuple[int, int]:
-    """Return (rows, columns) from the header, without decoding a pixel."""
+    """Return (rows, columns), from the header alone but for the TIFFs that Pillow refuses."""
     with _opened(path) as image:
         return image.height, image.width
 
@@ -124,8 +124,6 @@ def _pixels(path: Path) -> np.ndarray:
     with _opened(path) as image:
         if image.mode not in _MODES:
             raise DataError(f"{path}: colour mode {image.mode}, expected grey, RGB or a palette. Save it as RGB.")
-        if getattr(image, "n_frames", 1) > 1:
-            raise DataError(f"{path}: {image.n_frames} frames, expected one picture. Save the right one alone.")  # pyright: ignore[reportAttributeAccessIssue]
         if image.mode in ("RGB", "RGBA") and any(";16" in str(tile) for tile in getattr(image, "tile", ())):
             raise DataError(f"{path}: 16 bits a channel in colour, which Pillow would cut to 8. Save it with 8 bits.")
         pixels = np.array(_without_palette(image))
@@ -159,6 +157,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     try:
         with _identified(path) as image:
             _refuse_bomb(path, image.height, image.width)
+            _refuse_film(path, getattr(image, "n_frames", 1))
             yield image
     except DataError:
         raise
@@ -186,8 +185,7 @@ def _grey_tagged(path: Path) -> Image.Image:
         page = file.pages.first
         if not isinstance(page, TiffPage) or page.samplesperpixel != 3 or page.bitspersample != 8:
             raise Image.UnidentifiedImageError
-        if len(file.pages) > 1:
-            raise DataError(f"{path}: {len(file.pages)} frames, expected one picture. Save the right one alone.")
+        _refuse_film(path, len(file.pages))
         _refuse_bomb(path, page.imagelength, page.imagewidth)
         if max(map(sum, zip(page.dataoffsets, page.databytecounts, strict=True))) > path.stat().st_size:
             raise OSError("the file is truncated")  # tifffile would fill the rest with zeros
@@ -199,6 +197,11 @@ def _refuse_bomb(path: Path, rows: int, columns: int) -> None:
         raise DataError(
             f"{path}: the header claims {rows} x {columns} pixels, over the limit of {PIXEL_LIMIT:,}. Remove the file."
         )
+
+
+def _refuse_film(path: Path, frames: int) -> None:
+    if frames > 1:
+        raise DataError(f"{path}: {frames} frames, expected one picture. Save the right one alone.")
 
 
 def write_png(path: Path, values: np.ndarray, text: str = "") -> None:

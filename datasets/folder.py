@@ -38,6 +38,7 @@ ABOUT = About(
 )
 
 _MOST_VALUES = 32
+_MOST_CLASSES = 255  # a byte holds a class, and its last value marks what is none
 EXPECTED = (
     "expected images/ + masks/, one folder per case with image and label, imagesTr/ + labelsTr/, or `csv:` with the "
     "name of a table. Layouts: docs/data.md#own-folder"
@@ -180,6 +181,8 @@ def _checked(values: Mapping[int, int]) -> dict[int, int]:
     classes = sorted({*values.values()}) if whole else []
     if not classes or classes != [*range(len(classes))] or not all(0 <= value <= 65535 for value in values):
         raise ValueError(f"values must map values 0 to 65535 to classes 0, 1, 2, ..., got {dict(values)}")
+    if len(classes) > _MOST_CLASSES:
+        raise ValueError(f"values name {len(classes)} classes, expected at most {_MOST_CLASSES}. Let some share one.")
     return dict(values)
 
 

@@ -12,6 +12,7 @@ fetches the images. 00210 to 00299 have no labels.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -93,7 +94,7 @@ class Abdomen(Scan):
             )
 
 
-def find(root: Path, *, corrections: str | None = "drop_bad") -> Listing:
+def find(root: Path, *, corrections: Literal["drop_bad"] | None = "drop_bad") -> Listing:
     """List the labelled scans below ``root``.
 
     Args:

@@ -21,6 +21,7 @@ PLACES = {"images", *_LABEL_FOLDERS, *_PARTS, "imagestr", "labelstr"}
 _SUFFIX = re.compile(r"_(segmentation|mask|seg|label|gt|manual1|annotation)$", re.IGNORECASE)
 _LABEL_STEM = re.compile(r"(^|_)(segmentation|mask|seg|label|gt|manual1|annotation)$", re.IGNORECASE)
 _CHANNEL = re.compile(r"_(\d{4})$")
+_UNFIT = re.compile(r"[/\\\x00-\x1f\x7f]|^\.\.?$")  # ids name files of results; those of tables alone may hold these
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,11 @@ def from_table(path: Path, faults: Faults) -> list[Pair]:
         part = (row.get("split") or "").strip().lower()
         if not all(row[name] for name in ("id", "image", "label")):
             faults.append(f"line {line}: id, image and label must be filled")
+        elif _UNFIT.search(row["id"]):
+            faults.append(
+                f"line {line}: id {row['id']!r} cannot name a file; expected no / or \\ or control character in it, "
+                "and not . or .."
+            )
         elif part and part not in _PARTS:
             faults.append(f"line {line}: split {part!r}, expected train, validation or test")
         else:

@@ -67,7 +67,8 @@ class Faults(list[str]):
     def refuse(self, key: str, root: Path) -> None:
         """Raise them all in one `DataError`, if there are any."""
         if self:
-            raise DataError(f"{key} in {root}: {'; '.join(self)}. Complete the folder. Layout: docs/data.md#{key}")
+            section = "own-folder" if key == "folder" else key
+            raise DataError(f"{key} in {root}: {'; '.join(self)}. Correct the files. Layout: docs/data.md#{section}")
 
 
 def locate(key: str, folder: Path, markers: tuple[str, ...], source: str) -> Path:

@@ -17,9 +17,9 @@ import numpy as np
 
 from rareseg.datasets import volumes
 from rareseg.datasets.case import PHANTOM, Case
-from rareseg.datasets.files import DataError, grey
+from rareseg.datasets.files import DataError, binary, grey
 
-_EDITION = 1  # raise it when any drawing changes: folders of another edition are not reused
+_EDITION = 2  # raise it when any drawing changes: folders of another edition are not reused
 _DEMO = {
     "isic2018": (60, 64),
     "dsb2018": (60, 64),
@@ -60,10 +60,14 @@ def make_phantoms(
         seed: Another seed, other pictures.
         traps: Faults and oddities of real downloads to build in (docs/data.md names them); ``None``: those that
             the official files have.
+
+    Raises:
+        ValueError: ``key`` has no phantoms, no such trap or fewer cases; or ``cases`` or ``size`` is too small.
+        DataError: The folder holds something else.
     """
     if key not in _DEMO:
         raise ValueError(f"there are no phantoms of {key!r}; known are {', '.join(_DEMO)}")
-    cases, size = (asked or usual for asked, usual in zip((cases, size), _DEMO[key], strict=True))
+    cases, size = (usual if asked is None else asked for asked, usual in zip((cases, size), _DEMO[key], strict=True))
     if cases < 1 or size < _LEAST_SIZE:
         raise ValueError(f"phantoms need at least 1 case of {_LEAST_SIZE} pixels, got {cases} of {size}")
     order = _Order(key, cases, size, seed, None if traps is None else tuple(traps))
@@ -105,7 +109,8 @@ class _Order:
         for position in range(self.cases):
             module.draw(root, position + (position >= gap), self.size, self.seed)
         drawn = module.find(root).cases
-        for name in module.default_traps(drawn) if self.traps is None else chosen:
+        default_traps = getattr(module, "default_traps", lambda _: ())
+        for name in default_traps(drawn) if self.traps is None else chosen:
             if name != _GAP:
                 known[name](drawn)
 
@@ -170,6 +175,12 @@ def _truncated_file(cases: list[Case]) -> None:
     """Cut off the second half of the first case's image."""
     whole = cases[0].image.read_bytes()
     cases[0].image.write_bytes(whole[: len(whole) // 2])
+
+
+def one_bit_masks(cases: list[Case]) -> None:
+    """Store every mask with one bit a pixel; a trap for the sets that list it."""
+    for case in cases:
+        _repaint(case.labels[0], lambda values: binary(values).astype(bool))
 
 
 def _repaint(path: Path, change: Callable[[np.ndarray], np.ndarray]) -> None:

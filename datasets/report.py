@@ -58,8 +58,9 @@ class Report:
     def _headline(self) -> str:
         data = self.dataset
         groups = len({case.group for case in data.cases})
+        of = f" of {data.full_size}" if data.full_size else ""
         return (
-            f"{data.key}, {data.about.title}: {data.state}, {len(data.cases)} of {data.full_size} cases "
+            f"{data.key}, {data.about.title}: {data.state}, {len(data.cases)}{of} cases "
             f"in {groups} groups, {len(self.faults)} faults, {len(self.warnings)} warnings ({data.folder})"
         )
 

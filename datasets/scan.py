@@ -102,10 +102,10 @@ class Scan(Case):
         Args:
             path: Ends in ``.nii`` or ``.nii.gz``.
             label: Classes, (D, H, W), 0 to 255.
-            text: Description, up to 79 letters; empty is the id.
+            text: Description; empty is the id.
         """
         classes = self._writable(path, label, volumes.SUFFIXES).transpose(np.argsort(self.order))
-        volumes.write(path, classes, self.affine, text or self.id[:79], like=self.grid.path)
+        volumes.write(path, classes, self.affine, text or self.id, like=self.grid.path)
 
     def read_written(self, path: Path) -> np.ndarray:
         """Return the classes that ``write_label`` wrote, (D, H, W) uint8."""

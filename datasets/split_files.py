@@ -25,7 +25,11 @@ def write_split(path: Path, parts: Mapping[str, Sequence[Any]]) -> None:
 
 
 def read_split(path: Path) -> dict[str, list[str]]:
-    """Return part -> case ids of a CSV that `write_split` made or a person wrote (columns ``case`` and ``part``)."""
+    """Return part -> case ids of a CSV that `write_split` made or a person wrote (columns ``case`` and ``part``).
+
+    Raises:
+        DataError: The file cannot be read, lacks a column, names an unknown part or a case twice.
+    """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))

@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from rareseg.datasets.files import DataError
+from rareseg.datasets.listing import some
 from rareseg.datasets.split_files import PARTS, listed
 
 _DEFAULTS = {
@@ -60,6 +61,11 @@ def split(cases: Sequence[Item], config: Mapping[str, Any]) -> dict[str, list[It
             ``stratify_by``: likewise; every part holds each of its values in proportion, as far as groups allow.
             ``path``: CSV of kind ``file``; or ``development`` and ``test``: MIScnn's two JSON files. ``folds`` and
             ``fold``: how many, default 5, and which of them, from 0, is the test part.
+
+    Raises:
+        ValueError: ``config`` has an unknown key, or a value that cannot be.
+        DataError: The cases do not allow it: a part would be empty, or a case has no official part or lacks a fact;
+            or a file of kind ``file`` cannot be read or names other cases.
     """
     unknown = config.keys() - _DEFAULTS.keys() - {*_FILES}
     if unknown:
@@ -97,6 +103,12 @@ def _official(cases: Sequence[Item], config: Mapping[str, Any]) -> list[str]:
         raise DataError(
             "split: kind official needs labelled cases in an official training and an official test half, and these "
             "have not both. Set split.kind to random, which is another protocol."
+        )
+    astray = [case.id for case in cases if case.part not in ("training", "validation", "test")]
+    if astray:
+        raise DataError(
+            f"split: kind official needs the part of every case, training, validation or test; it lacks for "
+            f"{some(astray)}. Fill `split` in their table, or list them under `exclude`."
         )
     train, validation, _ = _fractions(config)
     stated = any(case.part == "validation" for case in cases)

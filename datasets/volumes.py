@@ -5,13 +5,15 @@ Slabs keep memory small: the largest scan of KiTS19 has 278 million voxels.
 """
 
 import gzip
+import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedIOBase
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +29,8 @@ _DEFLATE = 1100  # no deflate stream expands further
 _PACKED, _PACKED_FROM = 200, 2**26  # a scan of more bytes than the second that shrank by more than the first is a bomb
 _MILLIMETRES = {"meter": 1000.0, "micron": 0.001}  # all else is taken for millimetres, also KiTS19's "unknown"
 _UNKNOWN = 255  # in a table of classes
+_BEYOND = 2**16  # index of all values that no class may have
+_DESCRIPTION = 79  # letters that the header's field holds before its final zero
 _SHOWN = 5  # label values named in a message
 
 Slab = tuple[slice, np.ndarray]
@@ -202,16 +206,16 @@ def class_slabs(head: Header, classes: Mapping[int, int], hint: str = "") -> Ite
 
     Args:
         head: Header of the file.
-        classes: Stored value, 0 to 254, -> class.
+        classes: Stored value, 0 to 65535, -> class, 0 to 254.
         hint: What to do about other values.
     """
-    table = np.full(256, _UNKNOWN, np.uint8)
+    table = np.full(_BEYOND + 1, _UNKNOWN, np.uint8)
     table[list(classes)] = list(classes.values())
     strange: Counter[float] = Counter()
     for where, values in slabs(head):
         with np.errstate(invalid="ignore"):
             integers = values.astype(np.int32, copy=False)
-        found = table[np.clip(integers, 0, _UNKNOWN)]
+        found = table[np.clip(integers, 0, _BEYOND)]
         odd = (found == _UNKNOWN) | (integers != values) | (integers < 0)
         if odd.any():
             strange.update(dict(zip(*map(np.ndarray.tolist, np.unique(values[odd], return_counts=True)), strict=True)))
@@ -244,13 +248,13 @@ def write(path: Path, volume: np.ndarray, affine: np.ndarray, text: str = "", li
         path: Ends in ``.nii`` or ``.nii.gz``.
         volume: Values of a type that NIfTI has.
         affine: Voxel indices -> millimetres, (4, 4).
-        text: Description, up to 79 letters.
+        text: Description; 79 letters are kept, and ``?`` for those that are not ASCII.
         like: File on the same grid whose header is kept: units, kinds of space, both affines.
     """
     import nibabel  # here: the command line must start without it
 
     image = nibabel.Nifti1Image(volume, affine, _geometry(like) if like else None, dtype=volume.dtype)
-    image.header["descrip"] = text
+    image.header["descrip"] = text.encode("ascii", "replace")[:_DESCRIPTION]
     if like is None:
         image.header.set_xyzt_units("mm")
     content = image.to_bytes()
@@ -269,17 +273,18 @@ def _geometry(path: Path) -> Any:
     return kept
 
 
-def equal(paths: Sequence[Path]) -> bool:
+def equal(one: Path, other: Path) -> bool:
     """Return whether two files hold the same bytes once unpacked."""
-    with _faults(paths[0]), _stream(paths[0]) as first, _stream(paths[1]) as second:
-        while part := first.read(_SLAB):
-            if part != second.read(_SLAB):
-                return False
-        return not second.read(1)
+    return _unpacked_hash(one) == _unpacked_hash(other)
 
 
-def _stream(path: Path) -> BinaryIO:
-    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")  # pyright: ignore[reportReturnType]
+def _unpacked_hash(path: Path) -> bytes:
+    with _faults(path), _stream(path) as file:
+        return hashlib.file_digest(file, "blake2b").digest()
+
+
+def _stream(path: Path) -> BufferedIOBase:
+    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import re
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,12 @@ def write_with(path: Path, fill: Callable[[Path], Any]) -> None:
     sync(path.parent)
 
 
-def sweep(folder: Path) -> None:
-    """Remove what killed writers left in a folder: temporary files that nobody has touched for an hour."""
+def sweep(folder: Path, untouched: float = _DEAD) -> None:
+    """Remove what killed writers left in a folder: temporary files that nobody has touched for so many seconds."""
     for path in folder.iterdir() if folder.is_dir() else ():
-        if _TEMPORARY.match(path.name) and time.time() - path.stat().st_mtime > _DEAD:
-            path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # a living writer has just given it its name
+            if _TEMPORARY.match(path.name) and time.time() - path.stat().st_mtime >= untouched:
+                path.unlink()
 
 
 def sync(path: Path) -> None:

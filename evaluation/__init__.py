@@ -12,7 +12,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from rareseg.evaluation.baselines import all_background, best_otsu, best_threshold, otsu
+from rareseg.evaluation.baselines import best_otsu, best_threshold, otsu
 from rareseg.evaluation.batchwise import batch_metrics
 from rareseg.evaluation.bootstrap import interval, resampled_means, resampled_totals, stability
 from rareseg.evaluation.confusion import COUNTS, FOREGROUND, HEC, MEAN, counts
@@ -21,6 +21,7 @@ from rareseg.evaluation.scores import auc, pooled_auc, pooled_auc_error, roc_poi
 from rareseg.evaluation.surface import DISTANCES, surface_distances
 
 _LATER = {  # SciPy and pandas take seconds to import and the command line must answer within two
+    "_points": ("collect",),
     "statistics": (
         *("friedman", "holm", "improvement", "kendall", "marker", "rank_sum", "signed_rank", "spearman"),
         "tau_interval",
@@ -29,7 +30,7 @@ _LATER = {  # SciPy and pandas take seconds to import and the command line must 
     "comparison": ("compare",),
     "evidence": ("Evidence",),
     "claims": ("CLAIMS", "judge", "printed"),
-    "verdict": ("block_verdicts", "cell_verdict", "order", "table_verdict", "winner"),
+    "verdict": ("block_verdicts", "cell_verdict", "table_verdict", "winner"),
     "tables": (
         *("TABLE_COLUMNS", "TableSettings", "case_values", "expected_cells", "from_csv", "sweep", "table_long"),
         "to_csv",
@@ -47,7 +48,6 @@ __all__ = [  # noqa: PLE0604 # pyright: ignore[reportUnsupportedDunderAll]
     "MEAN",
     "METRICS",
     "aggregate",
-    "all_background",
     "auc",
     "batch_metrics",
     "best_otsu",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from rareseg.evaluation.confusion import BACKGROUND, COUNTS, HEC, MEAN
+from rareseg.evaluation.confusion import COUNTS, HEC, MEAN
 from rareseg.evaluation.overlap import METRICS, Empty, canonical, metrics
 
 POINT = ("dataset", "network", "loss", "arguments")
@@ -26,7 +26,6 @@ class Point:
         cases: Case ids, sorted, shape (N,).
         groups: Group of each case, shape (N,); the case itself where it has none.
         classes: Class names, sorted.
-        averaged: The classes that ``mean`` is the mean of.
         measured: Per column (TP, FP, FN, TN, auc, ...) an array (seeds, N, classes); empty where nothing finished.
     """
 
@@ -35,7 +34,6 @@ class Point:
     cases: np.ndarray
     groups: np.ndarray
     classes: tuple[str, ...]
-    averaged: frozenset[str]
     measured: Mapping[str, np.ndarray]
 
     @property
@@ -54,10 +52,10 @@ class Point:
     def values(self, metric: str, name: str, empty: Empty) -> np.ndarray:
         """Return a metric of a class, or of all foreground classes for ``mean``: (seeds, N, chosen).
 
-        A column of the metric's own name (auc, distances, batch-wise values) goes before the counts.
+        A column of the metric's name (auc, distances, batch-wise values; ``dsc`` for ``f1``) goes before the counts.
         """
-        if metric in self.measured:
-            return self.measured[metric][:, :, self._chosen(name)]
+        if canonical(metric) in self.measured:
+            return self.measured[canonical(metric)][:, :, self._chosen(name)]
         if canonical(metric) not in METRICS:
             raise ValueError(
                 f"{metric!r} is neither a column of the results nor a metric of counts: {', '.join(METRICS)}"
@@ -65,25 +63,38 @@ class Point:
         return metrics(self.counts(name), (metric,), empty)[metric]
 
     def _chosen(self, name: str) -> list[int]:
-        wanted = self.averaged if name == MEAN else {name}
+        wanted = {*self.classes} - {HEC} if name == MEAN else {name}
         chosen = [place for place, known in enumerate(self.classes) if known in wanted]
         if not chosen:
             raise ValueError(f"the results have no class {name!r}, only {', '.join(self.classes)}")
         return chosen
 
 
-def collect(
-    grid: pd.DataFrame, runs: pd.DataFrame, results: pd.DataFrame, include_background: bool = False
-) -> dict[tuple[str, ...], Point]:
-    """Return every grid point by its data set, network, loss and arguments; arguments as ``tables.table_long``."""
+def collect(grid: pd.DataFrame, runs: pd.DataFrame, results: pd.DataFrame) -> dict[tuple[str, ...], Point]:
+    """Gather what the runs of every grid point measured; what all tables are made of.
+
+    Args:
+        grid: Expected cells: dataset, network, loss, arguments (text, empty for none), metric, class, data (``real``,
+            ``subset``, ``phantom``), protocol (``paper``, ``other``). See ``expected_cells``.
+        runs: One row per run: dataset, network, loss, arguments (as in ``grid``), seed (integer), run (its id), state
+            (``finished``, ``failed``, ``not_run``). Grid points without a row have not been run.
+        results: One row per finished run, test case and class: run, case, group (empty for none), class, TP, FP, FN, TN
+            and further measured columns such as auc, which serve as metrics of their own name. All finished runs of a
+            data set and network have the same cases and classes. Any empty table where nothing has finished.
+
+    Returns:
+        The points by (dataset, network, loss, arguments), whatever the order of rows in ``runs`` and ``results``.
+
+    Raises:
+        ValueError: A column is missing, a state is unknown, a finished run has no results or not one row for each case
+            and class, or runs of one data set and network were evaluated on different cases.
+    """
     _check(grid, runs, results)
     by_run = {str(name): rows for name, rows in results.groupby("run", sort=False)} if len(results) else {}
     by_point = dict(list(runs.groupby(list(POINT), sort=False)))
     points, cases = {}, {}
     for key in grid[list(POINT)].drop_duplicates().itertuples(index=False, name=None):
-        point = _point(by_point.get(key, runs.iloc[:0]), by_run)
-        outside = {HEC} if include_background else {HEC, BACKGROUND}
-        points[key] = point = replace(point, averaged=frozenset(point.classes) - outside)
+        points[key] = point = _point(by_point.get(key, runs.iloc[:0]), by_run)
         if point.finished:
             _check_same_cases(cases.setdefault(key[:2], point), point)
     return points
@@ -95,7 +106,7 @@ def _point(runs: pd.DataFrame, by_run: Mapping[str, pd.DataFrame]) -> Point:
     finished = runs[runs["state"] == "finished"]
     nothing = np.array([], dtype=str)
     if finished.empty:
-        return Point((), tuple(runs.loc[runs["state"] == "failed", "run"]), nothing, nothing, (), frozenset(), {})
+        return Point((), tuple(runs.loc[runs["state"] == "failed", "run"]), nothing, nothing, (), {})
     lost = [name for name in finished["run"] if name not in by_run]
     if lost:
         raise ValueError(f"run {lost[0]} is finished but has no rows in the results; evaluate it or call it not_run")
@@ -121,9 +132,7 @@ def _run(name: str, rows: pd.DataFrame) -> Point:
     shape = 1, len(cases), len(classes)
     measured = {str(column): rows[column].to_numpy(dtype=np.float64).reshape(shape) for column in columns}
     groups = rows["group"].where(rows["group"].notna() & (rows["group"] != ""), rows["case"]).astype(str)
-    return Point(
-        (), (name,), cases.astype(str), groups.to_numpy(dtype=str)[:: len(classes)], classes, frozenset(), measured
-    )
+    return Point((), (name,), cases.astype(str), groups.to_numpy(dtype=str)[:: len(classes)], classes, measured)
 
 
 def _check_same_cases(first: Point, second: Point) -> None:

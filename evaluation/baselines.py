@@ -1,4 +1,4 @@
-"""What can be reached without a network: one threshold for a whole set, Otsu's threshold per image, background alone.
+"""What can be reached without a network: one threshold for a whole set, or Otsu's threshold of each image.
 
 A network that does not beat these has learnt nothing, and a phantom that they solve is no phantom.
 """
@@ -55,6 +55,9 @@ def best_threshold(
         masks: Boolean maps (*space), None for a whole image; pixels outside are left out.
         metric: A metric of ``overlap.metrics``.
         levels: Levels tried, evenly from the lowest to the highest value of the channel: all of them for 8-bit images.
+
+    Raises:
+        ValueError: There are no images, they do not fit their truths or each other, or the metric is none of counts.
     """
     best = Threshold(-np.inf, 0, POLARITIES[0], np.nan)
     for channel in range(_channels(images, truths)):
@@ -74,7 +77,7 @@ def best_otsu(
 ) -> Threshold:
     """Find the channel and polarity for all images that do best with Otsu's threshold of each.
 
-    Arguments as ``best_threshold``.
+    Arguments and errors as ``best_threshold``.
     """
     best = Threshold(-np.inf, 0, POLARITIES[0], np.nan)
     for channel in range(_channels(images, truths)):
@@ -87,14 +90,6 @@ def best_otsu(
             if mean > best.value:
                 best = Threshold(float(mean), channel, polarity, np.nan)
     return best
-
-
-def all_background(truths: Sequence[np.ndarray], masks: Masks = None, metric: str = "jaccard") -> float:
-    """Return the mean of a metric over cases when nothing is ever found; arguments as ``best_threshold``."""
-    blank = [np.zeros((*np.shape(truth), 1)) for truth in truths]
-    nothing = np.array([1.0])  # above every value
-    cases = [_level_counts(values, truth, nothing)[0, 0] for values, truth in _pixels(blank, truths, masks, 0)]
-    return float(mean_of_defined(metrics(np.stack(cases), (metric,))[metric]))
 
 
 def otsu(values: np.ndarray, bins: int = 256) -> float:

@@ -89,7 +89,7 @@ def resampled_means(values: np.ndarray, groups: Sequence[object] | np.ndarray | 
 
 
 def stability(values: np.ndarray, groups: Sequence[object] | np.ndarray | None = None) -> Stability:
-    """Rank losses by their mean in every resample (rank 1 is the highest mean).
+    """Rank losses by their mean in every resample (rank 1 is the highest mean; negate what is best low).
 
     Source: Wiesenfarth et al. 2021, challengeR, doi 10.1038/s41598-021-82017-6.
 

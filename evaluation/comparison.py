@@ -42,6 +42,9 @@ def compare(
     Returns:
         Our rows in the order of the published table (those it lacks come last), with unit, published_text, published,
         published_uncertainty, note, difference, rank, published_rank and verdict. Numbers have nine significant digits.
+
+    Raises:
+        ValueError: Our table lacks a column, two of our cells share one place, or a published number cannot be read.
     """
     missing = [column for column in OUR_COLUMNS if column not in ours]
     if missing:

@@ -11,6 +11,7 @@ import pandas as pd
 from rareseg.evaluation.overlap import canonical
 from rareseg.evaluation.pairing import BLOCKS, ROWS, joined
 from rareseg.evaluation.statistics import Friedman, friedman
+from rareseg.evaluation.surface import DISTANCES
 
 FEWEST_LOSSES, FEWEST_BLOCKS = 3, 5
 _ALIKE = 0.05
@@ -44,7 +45,7 @@ def across_blocks(
                 f"there are {len(names)} and {len(complete)}."
             ),
         )
-    found = friedman(complete.to_numpy())
+    found = friedman(complete.to_numpy() * (-1 if metric in DISTANCES else 1))
     return (
         names,
         found,

@@ -12,9 +12,9 @@ import numpy as np
 
 COUNTS = ("TP", "FP", "FN", "TN")
 """Names of the last axis of every array of counts."""
-BACKGROUND, FOREGROUND, MEAN, HEC = "background", "foreground", "mean", "hec"
-"""Names of classes in tables: class 0, the only other one, the mean of several, and several as one object where that
-was counted (the hierarchical evaluation class of the KiTS challenges: kidney plus tumour)."""
+FOREGROUND, MEAN, HEC = "foreground", "mean", "hec"
+"""Names of classes in tables: the only one but the background, the mean of several, and several as one object where
+that was counted (the hierarchical evaluation class of the KiTS challenges: kidney plus tumour)."""
 
 
 def counts(
@@ -31,6 +31,9 @@ def counts(
 
     Returns:
         Pixels, int64, shape (classes, 4), columns TP, FP, FN, TN.
+
+    Raises:
+        ValueError: Shapes differ, a map does not hold integers from 0 to ``classes - 1``, or the mask is not boolean.
     """
     truth, prediction = _selected(truth, prediction, mask, ignore)
     _check_labels("truth", truth, classes)
@@ -51,6 +54,9 @@ def inside(mask: Any, shape: tuple[int, ...]) -> np.ndarray:
     Args:
         mask: Boolean map.
         shape: The shape that it has to have.
+
+    Raises:
+        ValueError: It is not boolean, or has another shape.
     """
     mask = np.asarray(mask)
     if mask.dtype != bool:

@@ -63,6 +63,9 @@ def metrics(counts: np.ndarray, names: Sequence[str] = METRICS, empty: Empty = "
 
     Returns:
         For each name as it was given the values, float64, shape (...).
+
+    Raises:
+        ValueError: The last axis has not four entries, or a name or ``empty`` is unknown.
     """
     counts = np.asarray(counts, dtype=np.float64)
     if counts.ndim == 0 or counts.shape[-1] != 4:
@@ -120,6 +123,9 @@ def aggregate(counts: np.ndarray, name: str, how: Aggregation = "case", empty: E
 
     Returns:
         The number, and how many cases are behind it.
+
+    Raises:
+        ValueError: The counts have other axes, or ``how``, ``name`` or ``empty`` is unknown.
     """
     counts = np.asarray(counts)
     if counts.ndim != 4:

@@ -38,7 +38,7 @@ def pairs(values: pd.DataFrame, *, rows: Sequence[str] = ROWS, blocks: Sequence[
         One row per pair: block, loss_a, loss_b, n (cases that both have), p_rank_sum, p_signed_rank,
         p_signed_rank_holm (over all pairs of the block), improvement (probability that loss_a is above loss_b).
     """
-    parts = [_block_pairs(name, wide) for name, wide in _blocks(values, rows, blocks)]
+    parts = [_block_pairs(name, wide) for name, wide, _ in _blocks(values, rows, blocks)]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(PAIRS_COLUMNS))
 
 
@@ -58,7 +58,7 @@ def against_reference(
         Columns block, row, p_raw, p_adjusted; the reference itself has none.
     """
     parts = [pd.DataFrame(columns=["block", "row", "p_raw", "p_adjusted"])]
-    for name, wide in _blocks(values, rows, blocks):
+    for name, wide, _ in _blocks(values, rows, blocks):
         named = [row for row in wide if reference == row or reference in str(row).split("/")]
         if len(named) != 1:
             continue
@@ -81,21 +81,22 @@ def order_intervals(
     """
     published = table["published"].set_axis([joined(table, blocks), joined(table, rows)]).dropna()
     found = {}
-    for name, block in values.assign(row=joined(values, rows)).groupby(joined(values, blocks), sort=False):
-        wide = block.pivot(index="case", columns="row", values="value")
+    for name, wide, groups in _blocks(values, rows, blocks):
         known = [row for row in wide if (name, row) in published.index]
-        groups = block.drop_duplicates("case").set_index("case")["group"]
         references = published.loc[[(name, row) for row in known]].to_numpy(dtype=float)
-        found[str(name)] = tau_interval(wide[known].to_numpy(), references, groups[wide.index].to_numpy())
+        found[name] = tau_interval(wide[known].to_numpy(), references, groups.to_numpy())
     return found
 
 
-def _blocks(values: pd.DataFrame, rows: Sequence[str], blocks: Sequence[str]) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yield each block's name and its per-case values, one line per case and one column per row."""
+def _blocks(
+    values: pd.DataFrame, rows: Sequence[str], blocks: Sequence[str]
+) -> Iterator[tuple[str, pd.DataFrame, pd.Series]]:
+    """Yield each block's name, its per-case values, one line per case and one column per row, and the cases' groups."""
     values = values.assign(row=joined(values, rows), block=joined(values, blocks))
     for name, block in values.groupby("block", sort=False):
         wide = block.pivot(index="case", columns="row", values="value")
-        yield str(name), wide[block["row"].unique()]
+        groups = block.drop_duplicates("case").set_index("case")["group"]
+        yield str(name), wide[block["row"].unique()], groups[wide.index]
 
 
 def _block_pairs(block: str, wide: pd.DataFrame) -> pd.DataFrame:

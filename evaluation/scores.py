@@ -30,6 +30,9 @@ def auc(scores: np.ndarray, truth: np.ndarray, mask: np.ndarray | None = None) -
 
     Returns:
         A number in [0, 1], NaN where foreground or background is absent.
+
+    Raises:
+        ValueError: Shapes differ, the truth is not 0 and 1, the mask is not boolean, or a score is not finite.
     """
     scores, truth = _checked(scores, truth, mask)
     values, place = np.unique(scores, return_inverse=True)
@@ -46,6 +49,9 @@ def score_histogram(scores: np.ndarray, truth: np.ndarray, mask: np.ndarray | No
 
     Returns:
         Pixels, int64, shape (2, 65536), rows background and foreground.
+
+    Raises:
+        ValueError: As for ``auc``; or a score lies outside [0, 1].
     """
     scores, truth = _checked(scores, truth, mask)
     if scores.size and not -_ROUNDING <= scores.min() <= scores.max() <= 1 + _ROUNDING:

@@ -1,7 +1,7 @@
 """From per-case results of many runs to the table that is printed: ``table_long``.
 
 Three tables come in. ``grid`` says which cells there are, ``runs`` what became of each run, ``results`` what finished
-runs measured. ``case_values`` and ``table_long`` take the same three and are the only functions that see them.
+runs measured. ``_points.collect`` brings them together, once; all functions here take what it returns.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from rareseg.evaluation._points import POINT, Point, collect
+from rareseg.evaluation._points import POINT, Point
 from rareseg.evaluation.bootstrap import percentile_interval, resampled_totals
 from rareseg.evaluation.comparison import compare, rounded
 from rareseg.evaluation.overlap import (
@@ -39,6 +39,7 @@ TABLE_COLUMNS = (
 SWEEP_COLUMNS = ("block", "loss", "arguments", "ours", "low", "high")
 _CELL = (*POINT, "metric", "class")
 _MEASURED = ("ours", "low", "high", "seed_sd", "cases", "seed", "run")
+Points = Mapping[tuple[str, ...], Point]
 _INTEGERS = ("rank", "published_rank", "cases", "n")
 _NUMBERS = (
     *("published", "published_uncertainty", "ours", "low", "high", "difference", "seed_sd", "p_raw", "p_adjusted"),
@@ -56,22 +57,18 @@ class TableSettings:
         aggregation: ``case`` averages per-case values, ``pooled`` sums counts over cases first. Batches, measured by
             ``batchwise.batch_metrics``, enter as cases.
         empty: Value where truth and prediction are both empty, see ``overlap.metrics``.
-        bootstrap: ``group`` draws whole groups of cases where there are any, ``case`` always single cases.
         rows: Columns that name a row of a block.
         blocks: Columns that name a block: ranks, winners and Holm's families stay within.
         margin: Difference from the published value up to which a cell is ``close``.
-        include_background: Whether the background is one of the classes that ``mean`` is the mean of.
     """
 
     name: str
     reference: str = "adaptive_log"
     aggregation: Aggregation = "case"
     empty: Empty = "nan"
-    bootstrap: Literal["group", "case"] = "group"
     rows: tuple[str, ...] = ROWS
     blocks: tuple[str, ...] = BLOCKS
     margin: float = MARGIN
-    include_background: bool = False
 
     def __post_init__(self) -> None:
         """Refuse an aggregation that is not made from counts alone."""
@@ -97,67 +94,65 @@ def expected_cells(
     return pd.DataFrame(cells)
 
 
-def table_long(
-    grid: pd.DataFrame, runs: pd.DataFrame, results: pd.DataFrame, published: pd.DataFrame, settings: TableSettings
-) -> pd.DataFrame:
+def table_long(grid: pd.DataFrame, points: Points, published: pd.DataFrame, settings: TableSettings) -> pd.DataFrame:
     """Build ``table_long``: one row per expected cell, whatever has run.
 
     Args:
-        grid: Expected cells: dataset, network, loss, arguments (text, empty for none), metric, class, data (``real``,
-            ``subset``, ``phantom``), protocol (``paper``, ``other``). See ``expected_cells``.
-        runs: One row per run: dataset, network, loss, arguments (as in ``grid``), seed (integer), run (its id), state
-            (``finished``, ``failed``, ``not_run``). Grid points without a row have not been run.
-        results: One row per finished run, test case and class: run, case, group (empty for none), class, TP, FP, FN, TN
-            and further measured columns such as auc, which serve as metrics of their own name. All finished runs of a
-            data set and network have the same cases and classes. Any empty table where nothing has finished.
+        grid: Expected cells, all or some of those that were collected.
+        points: What ``collect`` made of grid, runs and results.
         published: The published table, all columns text; no rows where there is none.
         settings: How cells are made and compared.
 
     Returns:
         The columns ``TABLE_COLUMNS`` in the order of the published table. Values are fractions with nine significant
-        digits; text that is missing is empty, numbers that are missing are NaN or NA. The order of rows in ``runs`` and
-        ``results`` does not matter.
+        digits; text that is missing is empty, numbers that are missing are NaN or NA.
+
+    Raises:
+        ValueError: Results have no such class or metric, the metric cannot be pooled, or cells do not fit what was
+            published (see ``compare``).
     """
-    points = collect(grid, runs, results, settings.include_background)
     cells = grid[[*_CELL, "data", "protocol"]].reset_index(drop=True)
     ours = _measured(cells, points, settings).astype({"cases": "Int64"}).assign(table=settings.name)
-    tested = against_reference(
-        _values(cells, points, settings), settings.reference, rows=settings.rows, blocks=settings.blocks
-    )
+    values = case_values(cells, points, settings)
+    tested = against_reference(values, settings.reference, rows=settings.rows, blocks=settings.blocks)
     ours = _with_tests(ours, tested, settings)
     table = compare(ours, published, rows=settings.rows, blocks=settings.blocks, margin=settings.margin)
     return table[list(TABLE_COLUMNS)]
 
 
-def case_values(grid: pd.DataFrame, runs: pd.DataFrame, results: pd.DataFrame, settings: TableSettings) -> pd.DataFrame:
+def case_values(grid: pd.DataFrame, points: Points, settings: TableSettings) -> pd.DataFrame:
     """Return the per-case values behind a table, averaged over classes (``mean``) and seeds; input of ``pairs``.
 
     Args:
         grid: As ``table_long``.
-        runs: As ``table_long``.
-        results: As ``table_long``.
+        points: As ``table_long``.
         settings: As ``table_long``.
 
     Returns:
         dataset, network, loss, arguments, metric, class, case, group, value (NaN where the case has none); one row per
         cell with a finished run and case.
     """
-    return _values(grid, collect(grid, runs, results, settings.include_background), settings)
+    parts = [pd.DataFrame(columns=[*_CELL, "case", "group", "value"])]
+    for cell in grid[list(_CELL)].to_dict("records"):
+        point = points[_point_of(cell)]
+        if point.finished:
+            values = case_means(point.values(cell["metric"], cell["class"], settings.empty))
+            part = pd.DataFrame({"case": point.cases, "group": point.groups, "value": values})
+            parts.append(part.assign(**cell)[parts[0].columns])
+    return pd.concat(parts[1:] or parts, ignore_index=True)
 
 
-def sweep(grid: pd.DataFrame, runs: pd.DataFrame, results: pd.DataFrame, settings: TableSettings) -> pd.DataFrame:
+def sweep(grid: pd.DataFrame, points: Points, settings: TableSettings) -> pd.DataFrame:
     """Return our value and interval for every choice of the arguments of a loss, where there is more than one.
 
     Args:
         grid: As ``table_long``.
-        runs: As ``table_long``.
-        results: As ``table_long``.
+        points: As ``table_long``.
         settings: As ``table_long``.
 
     Returns:
         ``SWEEP_COLUMNS``: block (data set, network, metric, class), loss, arguments, ours, low, high.
     """
-    points = collect(grid, runs, results, settings.include_background)
     block = [name for name in _CELL if name != "arguments"]
     swept = grid[grid.groupby(block, sort=False)["arguments"].transform("nunique") > 1].reset_index(drop=True)
     measured = _measured(swept, points, settings)
@@ -181,18 +176,6 @@ def _point_of(cell: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(cell[key] for key in POINT)
 
 
-def _values(cells: pd.DataFrame, points: Mapping[tuple[str, ...], Point], settings: TableSettings) -> pd.DataFrame:
-    """Return the per-case values of every cell that has any, see ``case_values``."""
-    parts = [pd.DataFrame(columns=[*_CELL, "case", "group", "value"])]
-    for cell in cells[list(_CELL)].to_dict("records"):
-        point = points[_point_of(cell)]
-        if point.finished:
-            values = case_means(point.values(cell["metric"], cell["class"], settings.empty))
-            part = pd.DataFrame({"case": point.cases, "group": point.groups, "value": values})
-            parts.append(part.assign(**cell)[parts[0].columns])
-    return pd.concat(parts[1:] or parts, ignore_index=True)
-
-
 def _terms(
     point: Point, cell: Mapping[str, Any], settings: TableSettings
 ) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
@@ -201,11 +184,11 @@ def _terms(
     if settings.aggregation == "case":
         return case_terms(case_means(point.values(metric, name, settings.empty))), case_estimate
     if metric in point.measured:
-        raise ValueError(f"{metric} cannot be pooled from per-case values; take aggregation case, or pool histograms")
+        raise ValueError(f"{metric} cannot be pooled from per-case values; take aggregation case")
     return np.moveaxis(point.counts(name), 1, 0), partial(pooled_estimate, name=metric, empty=settings.empty)
 
 
-def _measured(cells: pd.DataFrame, points: Mapping[tuple[str, ...], Point], settings: TableSettings) -> pd.DataFrame:
+def _measured(cells: pd.DataFrame, points: Points, settings: TableSettings) -> pd.DataFrame:
     """Return the cells with what ``_measure`` says of each."""
     measured = [_measure(points[_point_of(cell)], cell, settings) for cell in cells.to_dict("records")]
     return cells.join(pd.DataFrame(measured, index=cells.index, columns=list(_MEASURED)))
@@ -217,8 +200,7 @@ def _measure(point: Point, cell: Mapping[str, Any], settings: TableSettings) -> 
         numbers = dict.fromkeys(("ours", "low", "high", "seed_sd"), np.nan)
         return {**numbers, "cases": pd.NA, "seed": "", "run": ";".join(point.runs)}
     terms, estimate = _terms(point, cell, settings)
-    groups = point.groups if settings.bootstrap == "group" else None
-    low, high = percentile_interval(estimate(resampled_totals(terms, groups)))
+    low, high = percentile_interval(estimate(resampled_totals(terms, point.groups)))
     return {
         "ours": float(estimate(terms.sum(axis=0))),
         "low": low,

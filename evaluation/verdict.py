@@ -13,7 +13,7 @@ import pandas as pd
 
 from rareseg.evaluation.pairing import BLOCKS, ROWS, joined
 from rareseg.evaluation.published import half_unit
-from rareseg.evaluation.statistics import kendall
+from rareseg.evaluation.statistics import Order, kendall, spearman
 
 MARGIN = 0.02
 AGREEING = ("match", "overlap", "close")
@@ -98,20 +98,22 @@ def block_verdicts(
     Returns:
         One row per block: block, best, published_best (several joined by ``;``), winner (``same``, ``tied``,
         ``different``, ``undecided``; ``none`` for a block of one row), order (``agrees``, ``opposed``, ``unclear``,
-        ``undecided``), tau, p_agrees, p_opposed.
+        ``undecided``), tau, p_agrees, p_opposed, spearman.
     """
     judged = []
     for _, block in table.groupby(list(blocks), sort=False):
         names = joined(block, rows)
-        tau = kendall(*_usable(block).to_numpy(dtype=float).T)
+        ours, published = _usable(block).to_numpy(dtype=float).T
+        tau = kendall(ours, published)
         judged.append(
             {
                 "block": joined(block, blocks).iloc[0],
                 "best": ";".join(names[block["rank"] == 1]),
                 "published_best": ";".join(names[block["published_rank"] == 1]),
                 "winner": winner(block, pairs, rows=rows, blocks=blocks),
-                "order": order(block),
+                "order": _order(tau, len(ours)),
                 **tau._asdict(),
+                "spearman": spearman(ours, published),
             }
         )
     return pd.DataFrame(judged)
@@ -138,17 +140,6 @@ def winner(
     return "tied" if any(p >= 0.05 for p in between) else "different"
 
 
-def order(block: pd.DataFrame) -> str:
-    """Say whether the losses of a block come in the published order, by Kendall's tau-b and its one-sided exact p."""
-    usable = _usable(block)
-    if len(usable) < _FEWEST_LOSSES:
-        return "undecided"
-    tau = kendall(*usable.to_numpy(dtype=float).T)
-    if tau.p_agrees < 0.05:
-        return "agrees"
-    return "opposed" if tau.p_opposed < 0.05 else "unclear"
-
-
 def table_verdict(table: pd.DataFrame, judged: pd.DataFrame) -> TableVerdict:
     """Return the verdict of a table: the first rule that applies.
 
@@ -172,6 +163,15 @@ def table_verdict(table: pd.DataFrame, judged: pd.DataFrame) -> TableVerdict:
     else:
         verdict = "not reproduced"
     return TableVerdict(verdict, len(table), len(referenced), comparable, agreeing, decided, won, opposed)
+
+
+def _order(tau: Order, losses: int) -> str:
+    """Say whether so many losses come in the published order, by Kendall's tau-b and its one-sided exact p."""
+    if losses < _FEWEST_LOSSES:
+        return "undecided"
+    if tau.p_agrees < 0.05:
+        return "agrees"
+    return "opposed" if tau.p_opposed < 0.05 else "unclear"
 
 
 def _usable(block: pd.DataFrame) -> pd.DataFrame:

@@ -97,20 +97,26 @@ def check(config: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]) -> 
             raise OptionError(option, f"`{option}` is set by the program. Remove it")
         if option not in known[name]:
             raise OptionError(option, f"`{name}` does not take `{option}`{nearest(option, known[name])}")
-        if option == "base" and isinstance(value, Mapping):
-            check(value, known)
+        if option == "base" and value is not None:
+            check(value if isinstance(value, Mapping) else {"name": value}, known)
         else:
             _check_value(option, value, known[name][option])
 
 
 def _check_value(option: str, value: Any, entry: Mapping[str, Any]) -> None:
-    """Check one value against range and choices."""
+    """Check one value against range and choices; none may stand only where it is the default."""
+    if value is None:
+        if entry["default"] is not None:
+            raise OptionError(option, f"expected a value such as {entry['default']!r}, found none")
+        return
     if entry.get("choices") and value not in entry["choices"]:
         raise OptionError(option, f"expected one of {', '.join(map(str, entry['choices']))}, found {value!r}")
+    if isinstance(entry["default"], bool) and not isinstance(value, bool):
+        raise OptionError(option, f"expected true or false, found {value!r}")
     if type(entry["default"]) is int and type(value) is not int:
         raise OptionError(option, f"expected a whole number, found {value!r}")
     interval = entry.get("range")
-    if interval and value is not None:
+    if interval:
         values = value if isinstance(value, list) else [value]
         if not all(
             isinstance(one, int | float) and not isinstance(one, bool) and inside(one, interval) for one in values

@@ -5,7 +5,6 @@ temporary name, flushed to the disk, renamed, and only then is the generation be
 """
 
 import hashlib
-import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -31,8 +30,11 @@ def save(folder: Path, step: int, state: dict[str, Any], files: Mapping[str, Cal
         OSError: If anything could not be written; what was there before is intact.
     """
     final = folder / f"step-{step:09d}"
+    if _read(final) is not None:
+        return  # a signal at the end of an epoch asks twice for the same state, which must not be put at risk
+    for left in folder.glob(".step-*"):  # by a save that was killed
+        shutil.rmtree(left)
     temporary = folder / f".step-{step:09d}"
-    shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
         for name, fill in files.items():
@@ -42,7 +44,7 @@ def save(folder: Path, step: int, state: dict[str, Any], files: Mapping[str, Cal
         content = {"step": step, "state": state, "sha256": hashes}
         store.write_json(temporary / _STATE, content)
         if final.exists():
-            shutil.rmtree(final)  # an equal state, or one that failed its check
+            shutil.rmtree(final)  # it failed its check
         temporary.rename(final)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -56,12 +58,21 @@ def save(folder: Path, step: int, state: dict[str, Any], files: Mapping[str, Cal
         shutil.rmtree(other)
 
 
-def load(folder: Path) -> tuple[dict[str, Any], Path] | None:
-    """Return the state and the folder of the newest checkpoint whose hashes are right, or None."""
+def load(folder: Path, tell: Callable[[str], None] = print) -> tuple[dict[str, Any], Path] | None:
+    """Return the state and the folder of the newest checkpoint whose hashes are right, or None.
+
+    Args:
+        folder: Holds all generations of one run.
+        tell: Takes a sentence for each checkpoint that is passed over.
+
+    Raises:
+        OSError: If one cannot be read now: it may be right, and going on from an older one would remove it.
+    """
     for generation in _generations(folder):
         content = _read(generation)
         if content is not None:
             return content["state"], generation
+        tell(f"the checkpoint {generation.name} is damaged and passed over")
     return None
 
 
@@ -71,12 +82,12 @@ def _generations(folder: Path) -> list[Path]:
 
 
 def _read(generation: Path) -> dict[str, Any] | None:
-    """Return the content of a checkpoint, or None where it is damaged."""
+    """Return the content of a checkpoint, or None where it is damaged or not there."""
     try:
         content = store.read_json(generation / _STATE)
         right = all(_hash(generation / name) == value for name, value in content["sha256"].items())
         return content if right else None
-    except (OSError, json.JSONDecodeError, KeyError, AttributeError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 

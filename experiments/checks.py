@@ -1,16 +1,24 @@
 """What must hold between the keys of a configuration: names that exist, values that suit each other."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
+from pydantic import TypeAdapter, ValidationError
+
 from rareseg import datasets
+from rareseg.evaluation.overlap import canonical
 from rareseg.experiments import catalogue
 from rareseg.experiments._yaml import ConfigError
 from rareseg.experiments.cases import pipeline_settings
 from rareseg.experiments.catalogue import nearest
 from rareseg.experiments.place import Source
-from rareseg.experiments.resolve import loss_at, network_at, sections_at, triples
+from rareseg.experiments.resolve import arguments_text, cells, loss_at, network_at, sections_at, swept_at, triples
 from rareseg.experiments.sections import Config, DatasetSection, Evaluation, Training
+
+NAME = re.compile(r"\w[\w.-]*")
+MEASURED = {"auc": "auc", "hd95": "distances", "assd": "distances"}
+"""Metric that no counts hold -> key of `evaluation` that measures it."""
 
 
 def check(config: Config, source: Source) -> None:
@@ -19,14 +27,27 @@ def check(config: Config, source: Source) -> None:
     Raises:
         ConfigError: One sentence with place, what was expected and the nearest valid name.
     """
-    for part in (_grid, _datasets, _losses_and_networks, _sweep, _overrides):
+    for part in (_names, _grid, _datasets, _losses_and_networks, _sweep, _overrides):
         part(config, source)
     for point in triples(config):
         _point(config, point, source)
+    _report(config, source)
 
 
 def _refuse(source: Source, loc: tuple[Any, ...], text: str) -> NoReturn:
     raise ConfigError(f"{source.place(loc)}: {text}")
+
+
+def _names(config: Config, source: Source) -> None:
+    """Refuse names that cannot be part of a path and of a run's id."""
+    for kind in ("datasets", "networks", "losses"):
+        for key in getattr(config, kind):
+            if not NAME.fullmatch(key):
+                _refuse(
+                    source,
+                    (kind, key),
+                    "expected a name of letters, digits, `_`, `-` and `.`: files are named after it",
+                )
 
 
 def _grid(config: Config, source: Source) -> None:
@@ -45,6 +66,7 @@ def _grid(config: Config, source: Source) -> None:
 def _datasets(config: Config, source: Source) -> None:
     for key, section in config.datasets.items():
         _reader(key, section, source)
+        _options(key, section, source)
         fractions = section.split.fractions
         if abs(sum(fractions) - 1) > 1e-9 or min(fractions) < 0:
             _refuse(source, ("datasets", key, "split", "fractions"), "expected three shares that add up to 1")
@@ -70,6 +92,22 @@ def _reader(key: str, section: DatasetSection, source: Source) -> None:
         _refuse(source, ("datasets", key, "values"), "is for `reader: folder` alone")
 
 
+def _options(key: str, section: DatasetSection, source: Source) -> None:
+    """Refuse what the reader does not offer."""
+    reader = section.reader or key
+    offered = datasets.offered(reader)
+    for name, value in section.options.items():
+        loc = ("datasets", key, "options", name)
+        if name not in offered:
+            known = nearest(name, offered) if offered else ". It takes none"
+            _refuse(source, loc, f"the reader of {reader} does not take `{name}`{known}")
+        try:
+            TypeAdapter(offered[name]).validate_python(value, strict=True)
+        except ValidationError as error:
+            expected = error.errors()[0]["msg"]
+            _refuse(source, loc, f"{expected[0].lower()}{expected[1:]}, found {value!r}")
+
+
 def _losses_and_networks(config: Config, source: Source) -> None:
     for kind, known in (("losses", catalogue.losses()), ("networks", catalogue.networks())):
         for key, options in getattr(config, kind).items():
@@ -90,7 +128,7 @@ def _sweep(config: Config, source: Source) -> None:
             _refuse(source, ("sweep", loss), f"`{loss}` is not in the grid{nearest(loss, config.grid.loss)}")
         name = {"name": loss, **config.losses.get(loss, {})}["name"]
         for argument, values in [item for product in swept.root for item in product.items()]:
-            if not values or len(set(values)) < len(values):
+            if not values or len({f"{value:g}" for value in values}) < len(values):
                 _refuse(source, ("sweep", loss, argument), "expected different values")
             for value in values:
                 _known({"name": name, argument: value}, catalogue.losses(), ("sweep", loss), source)
@@ -105,6 +143,22 @@ def _overrides(config: Config, source: Source) -> None:
                 if name not in known and name not in getattr(config, plural[kind]):
                     loc = ("overrides", index, "where", kind)
                     _refuse(source, loc, f"`{name}` is not in the grid{nearest(name, known)}")
+        _counted_alike(config, index, source)
+
+
+def _counted_alike(config: Config, index: int, source: Source) -> None:
+    """Refuse what a table would compare although it was not counted, or not averaged, in the same way."""
+    override, loc, common = config.overrides[index], ("overrides", index, "evaluation"), config.evaluation
+    if override.evaluation and (apart := [kind for kind in override.where if kind != "dataset"]):
+        text = f"all runs of a data set are evaluated alike; expected no `{apart[0]}` under `where`"
+        _refuse(source, loc, f"{text}. Take one of them out")
+    for key in ("aggregation", "empty"):
+        expected = getattr(common, key)
+        if (value := override.evaluation.get(key, expected)) != expected:
+            _refuse(source, (*loc, key), f"holds for the whole table; expected {expected}, found {value!r}")
+    if common.aggregation == "keras_batch" and "loss" in override.where and "batch_size" in override.training:
+        loc = ("overrides", index, "training", "batch_size")
+        _refuse(source, loc, "with `aggregation: keras_batch` losses need batches of one size. Take it out")
 
 
 def _point(config: Config, point: Mapping[str, str], source: Source) -> None:
@@ -117,7 +171,8 @@ def _point(config: Config, point: Mapping[str, str], source: Source) -> None:
     if pipeline.analysis == "patches" and pipeline.patches is None:
         _refuse(source, ("pipeline", "patches"), "is needed with `analysis: patches`, for example {count: 200000}")
     _sides(config, point, dataset, pipeline, source)
-    _validation(point["dataset"], dataset, training, source)
+    _evaluation(config, point, sections["evaluation"], source)
+    _validation(point["dataset"], dataset, training, sections["evaluation"], source)
     volume = 3 in (len(pipeline.patch or ()), len(dataset.size or ())) or dataset.spacing is not None
     if volume and sections["evaluation"].grid == "network":
         _refuse(source, ("evaluation", "grid"), "volumes are counted on their own grid: expected `original`")
@@ -125,7 +180,6 @@ def _point(config: Config, point: Mapping[str, str], source: Source) -> None:
     if training.batch_size % training.devices:
         text = f"{training.batch_size} samples cannot be shared evenly by {training.devices} devices; use a multiple"
         _refuse(source, ("training", "batch_size"), text)
-    _evaluation(sections["evaluation"], source)
     plain = {name: section.model_dump(mode="json") for name, section in sections.items()}
     plain |= {"dataset": dataset.model_dump(mode="json"), "network": network_at(config, point["network"])}
     try:
@@ -146,36 +200,105 @@ def _sides(config: Config, point: Mapping[str, str], dataset: DatasetSection, pi
         )
 
 
-def _validation(key: str, dataset: DatasetSection, training: Training, source: Source) -> None:
+def _validation(key: str, dataset: DatasetSection, training: Training, evaluation: Evaluation, source: Source) -> None:
     """Refuse validation cases that nothing looks at, and a look at validation cases that are not there."""
     if dataset.split.kind == "file":
         return
     share, loc = dataset.split.fractions[1], ("datasets", key, "split", "fractions")
-    if share and not training.validates:
+    looks = "validation" in evaluation.parts or training.validates
+    if share and not looks:
         _refuse(
             source,
             loc,
             "`selection: last` without `stop_early` or `schedule: plateau` uses no validation cases. "
             "Make the second share 0, or set `training.selection: best_validation`",
         )
-    if training.validates and not share:
+    if looks and not share:
+        who = "training" if training.validates else "evaluation"
+        keys = "`selection`, `stop_early` or `schedule`" if training.validates else "`parts`"
         _refuse(
             source,
             loc,
-            "training looks at validation cases (`selection`, `stop_early` or `schedule`), and there are none. "
+            f"{who} looks at validation cases ({keys}), and there are none. "
             "Give them a share, for example [0.64, 0.16, 0.2]",
         )
 
 
-def _evaluation(evaluation: Evaluation, source: Source) -> None:
-    """Refuse metrics that are not measured."""
-    for metric, key in (("auc", "auc"), ("hd95", "distances"), ("assd", "distances")):
-        if metric in evaluation.metrics and not getattr(evaluation, key):
+def _evaluation(config: Config, point: Mapping[str, str], evaluation: Evaluation, source: Source) -> None:
+    """Refuse metrics that are not measured, or not in this way, and a table without its cases."""
+    for metric in evaluation.metrics:
+        if (key := MEASURED.get(metric)) and not getattr(evaluation, key):
             _refuse(source, ("evaluation", "metrics"), f"`{metric}` needs `evaluation.{key}: true`")
-    if evaluation.aggregation == "keras_batch" and evaluation.grid == "original":
-        _refuse(
-            source, ("evaluation", "aggregation"), "batches need cases of one size: `keras_batch` with `grid: network`"
-        )
+        if metric in MEASURED and evaluation.aggregation != "case":
+            text = f"`{metric}` is no number of counts, which `{evaluation.aggregation}` takes; expected `case`"
+            _refuse(source, ("evaluation", "aggregation"), text)
+    names = list(map(canonical, evaluation.metrics))
+    if len(set(names)) < len(names):
+        _refuse(source, ("evaluation", "metrics"), "`f1` is `dsc`; expected one of them")
+    if evaluation.aggregation == "keras_batch" and (evaluation.grid == "original" or evaluation.hec):
+        text = "`keras_batch` counts classes one by one, in batches of one size: expected `grid: network` and no `hec`"
+        _refuse(source, ("evaluation", "aggregation"), text)
+    if "test" not in evaluation.parts:
+        _refuse(source, ("evaluation", "parts"), "expected `test` among them: a table is made of test cases")
+    leading = config.report.metric
+    if canonical(leading) not in names:
+        text = f"`{leading}` is not among the metrics of {point['dataset']}{nearest(leading, evaluation.metrics)}"
+        _refuse(source, ("report", "metric"), text)
+    selected = config.report.gamma_selection == "validation" and point["loss"] in config.sweep
+    if selected and "validation" not in evaluation.parts:
+        text = "`validation` needs the validation cases: expected `evaluation.parts: [validation, test]`"
+        _refuse(source, ("report", "gamma_selection"), text)
+
+
+def _report(config: Config, source: Source) -> None:
+    """Check what leads the report: it must be in the table, and rows must be told apart."""
+    if not (points := cells(config)):
+        return
+    networks, chosen = config.grid.network, config.report.gamma_selection
+    if len(networks) > 1 and config.report.network not in networks:
+        text = f"`{config.report.network}` is not in the grid{nearest(config.report.network, networks)}"
+        _refuse(source, ("report", "network"), text)
+    if isinstance(chosen, float):
+        _number(config, chosen, source)
+    # Which point of a sweep becomes the row is not known here: all of them have its name.
+    rows = _rows(config, points if chosen is None else {point[:3]: point for point in points}.values())
+    for names in rows.values():
+        if twice := [name for name in names if names.count(name) > 1]:
+            others = [name for name in ("network", "arguments") if name not in config.compare.rows]
+            text = f"several points of a block are called `{twice[0]}`; expected columns that tell them apart. Add"
+            _refuse(source, ("compare", "rows"), f"{text} {' or '.join(others)}, or set `report.gamma_selection`")
+    _reference(config, list(_rows(config, points).values()), source)
+
+
+def _number(config: Config, chosen: float, source: Source) -> None:
+    """Refuse a number that does not single out one point of every sweep."""
+    for loss in config.grid.loss:
+        swept = swept_at(config, loss)
+        if len(swept) > 1 and sum(chosen in point.values() for point in swept) != 1:
+            known = nearest(f"{chosen:g}", [arguments_text(point) for point in swept])
+            text = f"expected the number of one point in the sweep of {loss}, found {chosen:g}{known}"
+            _refuse(source, ("report", "gamma_selection"), text)
+
+
+def _rows(config: Config, points: Iterable[Sequence[str]]) -> dict[tuple[str, ...], list[str]]:
+    """Return the names of the rows of each block, as far as its metric and class do not matter."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for point in points:
+        named = dict(zip(("dataset", "network", "loss", "arguments"), point, strict=True))
+        block = tuple(named[name] for name in config.compare.blocks if name in named)
+        found.setdefault(block, []).append("/".join(named[name] for name in config.compare.rows))
+    return found
+
+
+def _reference(config: Config, blocks: Sequence[Sequence[str]], source: Source) -> None:
+    """Refuse a reference that no block of several rows has, or that all of them have several times."""
+    compared = [list(dict.fromkeys(names)) for names in blocks if len(set(names)) > 1]
+    reference = config.report.reference
+    counts = [sum(reference in (name, *name.split("/")) for name in names) for names in compared]
+    if compared and 1 not in counts:
+        known = nearest(reference, dict.fromkeys(name for names in compared for name in names))
+        text = f"`{reference}` is {'more than one row' if any(counts) else 'no row'} of the table{known}"
+        _refuse(source, ("report", "reference"), text)
 
 
 def _supervision(training: Training, source: Source) -> None:
@@ -185,12 +308,14 @@ def _supervision(training: Training, source: Source) -> None:
 
 
 def check_division(key: str, division: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-    """Refuse a split without the validation cases that training looks at: files can make one, and very few cases."""
-    if not Training.model_validate(settings["training"]).validates or division["validation"]:
+    """Refuse a split without the validation cases that are looked at: files can make one, and very few cases."""
+    trains = Training.model_validate(settings["training"]).validates
+    if division["validation"] or not (trains or "validation" in settings["evaluation"]["parts"]):
         return
+    who = "training needs some" if trains else "`evaluation.parts` asks for them"
     if settings["dataset"]["split"]["kind"] == "file":
-        raise datasets.DataError(f"{key}: the split file names no validation case, and training needs some. Add them.")
+        raise datasets.DataError(f"{key}: the split file names no validation case, and {who}. Add them.")
     raise datasets.DataError(
-        f"{key}: of {sum(map(len, division.values()))} cases none is left for validation, and training needs some. "
+        f"{key}: of {sum(map(len, division.values()))} cases none is left for validation, and {who}. "
         "Give more cases, or change `split.fractions`."
     )

@@ -3,9 +3,10 @@
 import argparse
 import os
 import shlex
+import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
@@ -86,7 +87,8 @@ class Command:
             return self._print(self._plan())
         _check_backend(self.points)
         missing = self._missing()
-        if missing and not self.asked.report_only:
+        nothing = not self.points and len(missing) == len(self.config.grid.dataset)  # a table of the data needs some
+        if missing and (nothing or not self.asked.report_only):
             raise ConfigError(_missing_sentence(missing))
         if self.asked.track:
             from rareseg.experiments.tracking import Tracker
@@ -102,6 +104,7 @@ class Command:
             if not self.points:
                 return self._describe()
             opened = self._open()
+            self._check_case(opened)
             due = [self._due(point, opened) for point in self.points if point.dataset in opened]
             self._write_splits(due, opened)
         return self._work(due, opened, began)
@@ -129,7 +132,7 @@ class Command:
             self.results,
             source=self.path,
             profile=self.asked.profile,
-            settings=self.settings,
+            again=options.again(self.table, self.asked),
             case=self.asked.case,
         )
         with store.locked(self.results, self._tell):
@@ -144,8 +147,7 @@ class Command:
 
     def _describe(self) -> int:
         """Make a table of the data sets themselves."""
-        from rareseg import evaluation
-        from rareseg.experiments import facts, layout, page, stored, tables
+        from rareseg.experiments import facts, layout, stored  # import pandas
 
         cells = [
             cell
@@ -155,18 +157,11 @@ class Command:
         ]
         published = stored.published(self.table)
         long = facts.table(cells, self.table, published, self._protocol())
-        heading = {"title": layout.beside(self.config.title, bool(len(published))), "notes": []}
-        files = {
-            "table_long.csv": evaluation.to_csv(long),
-            "table.md": tables.markdown(long, heading),
-            "table.tex": tables.latex(long, heading),
-            "table_wide.csv": evaluation.to_csv(tables.wide(long)),
-            "report.html": page.of_facts(long, heading, self.path.read_text(encoding="utf-8")),
-        }
-        for name, text in files.items():
-            whole.write(self.results / self.table / name, text)
-        self.console.print(tables.console(long, heading))
-        self.console.print(f"All files: {self.results / self.table}", markup=False, soft_wrap=True)
+        title = layout.beside(self.config.title, bool(len(published)))
+        source, again = self.path.read_text(encoding="utf-8"), options.again(self.table, self.asked)
+        folder = self.results / self.table
+        facts.write(long, folder, title=title, source=source, again=again, console=self.console)
+        self._tell(f"All files: {folder}")
         return 0
 
     def _protocol(self) -> str:
@@ -225,6 +220,10 @@ class Command:
                     raise
         return opened
 
+    def _check_case(self, opened: dict[str, Cases]) -> None:
+        if self.asked.case and not any(self.asked.case in cases.originals for cases in opened.values()):
+            raise ConfigError(f"--case {self.asked.case}: no data set that is here has a case of this name")
+
     def _due(self, point: grid.Point, opened: dict[str, Cases]) -> store.Due:
         fingerprint = opened[point.dataset].identified_by(point.settings)
         name = grid.identity(point, fingerprint, hardware.backend())
@@ -239,8 +238,9 @@ class Command:
             datasets.write_split(target, cases.division(settings or grid.settings_of(self.config, key)))
 
     def _job(self, one: store.Due) -> dict[str, Any]:
-        """Return what a worker needs to know."""
+        """Return what a worker needs to know, and what the run is forecast to take."""
         point = one.point
+        known = cost.Cost.of(point.dataset, point.settings, self._folder(point.dataset))
         losses = [
             other.settings["loss"]
             for other in self.points
@@ -259,20 +259,23 @@ class Command:
             "data": str(self._folder(point.dataset).absolute()),
             "losses": [loss for index, loss in enumerate(losses) if loss not in losses[:index]],
             "evaluation": grid.evaluation(point.settings),
+            "operations": known.operations,
+            "memory_gib": cost.memory_gib(known, point.settings),
+            "disk_gib": cost.disk_gib(known, point.settings),
             "tried": one.run.record().get("started"),
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
         }
 
     def _train(self, jobs: list[dict[str, Any]]) -> int | None:
         """Work through the jobs; return the signal that stopped them, if one did."""
-        folders = {job["id"]: Path(job["folder"]) for job in jobs}
+        known = {job["id"]: job for job in jobs}
         if self.tracker:
             self.tracker.expect(jobs)
         with Progresser(self.console, len(jobs)) as progress:
 
             def report(event: Any) -> None:
                 if event.get("dead"):
-                    store.Run(folders[event["run"]]).update(state="failed", reason=event["reason"])
+                    note_death(known[event["run"]], event["reason"], self._tell)
                 progress(event)
                 if self.tracker:
                     self.tracker(event)
@@ -285,12 +288,13 @@ class Command:
         """Return what works through the jobs: processes of this machine, or a cluster."""
         log = self.results / "workers.log"
         due = f"{len(jobs)} of {len(self.points)} runs are due"
+        workers = min(self.asked.workers or default_workers(jobs), len(jobs))
+        check_disk(self.results, jobs, workers)
         if self.asked.ray:
             from rareseg.experiments.cluster import Cluster
 
             self._tell(f"{due}, on the Ray cluster {self.asked.ray}")
             return Cluster(jobs, log, report)
-        workers = min(self.asked.workers or default_workers(jobs), len(jobs))
         self._tell(f"{due}, on {workers} worker {'process' if workers == 1 else 'processes'}")
         return Pool(jobs, workers, log, report)
 
@@ -347,6 +351,31 @@ def default_workers(jobs: list[dict[str, Any]]) -> int:
         return max(1, len(devices) // max((job["training"]["devices"] for job in jobs), default=1))
     threads = max(job["training"]["threads"] for job in jobs)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    costs = [(cost.Cost.of(job["dataset"], job["settings"], Path(job["data"])), job["settings"]) for job in jobs]
-    memory = max(cost.memory_gib(*one) for one in costs)
+    memory = max(job["memory_gib"] for job in jobs)
     return max(1, min(cores // threads, int(cost.free_memory_gib() / memory)))
+
+
+def note_death(job: Mapping[str, Any], reason: str, tell: Callable[[str], None]) -> None:
+    """Write why the worker of a run died, unless another command has taken the run over."""
+    run = store.Run(Path(job["folder"]))
+    try:
+        with run.claimed() as mine:
+            if mine and not run.complete(job["evaluation"]):
+                run.update(state="failed", reason=reason)
+    except OSError as error:  # a full disk may be what the worker died of
+        tell(f"{run.folder} cannot be written: {error.strerror or error}")
+
+
+def check_disk(folder: Path, jobs: list[dict[str, Any]], workers: int) -> None:
+    """Refuse to start what the disk cannot hold.
+
+    Raises:
+        ConfigError: If there is less space than the runs are forecast to take.
+    """
+    kept, passing = zip(*(job["disk_gib"] for job in jobs), strict=True)
+    needed, free = sum(kept) + workers * max(passing), shutil.disk_usage(folder).free / 2**30
+    if free < needed:
+        raise ConfigError(
+            f"{folder} has {free:.1f} GiB of disk free, and the runs that are due take about {needed:.1f}. "
+            "Make room, or give another folder with --results"
+        )

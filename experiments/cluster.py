@@ -43,17 +43,28 @@ class Cluster:
         has_gpus = bool(self._ray.cluster_resources().get("GPU"))
         try:
             for job in self._jobs:
-                needs = {"num_cpus": job["training"]["threads"], "num_gpus": has_gpus * job["training"]["devices"]}
-                task = self._ray.remote(**needs, max_retries=-1, scheduling_strategy="SPREAD")(work)
-                self._tasks[task.remote(dict(job), str(self._log))] = job
+                if self.signal is None:
+                    self._submit(job, has_gpus)
+            while self._tasks and self.signal is None:
+                self._wait()
+            for task in self._tasks:  # to save and end; asked twice, it would not save
+                self._ray.cancel(task, force=False)
             while self._tasks:
-                done, _ = self._ray.wait(list(self._tasks), timeout=1)
-                for one in done:
-                    self._collect(one)
+                self._wait()
         finally:
             self._ray.shutdown()
             for number, handler in handlers.items():
                 signal.signal(number, handler)
+
+    def _submit(self, job: Job, has_gpus: bool) -> None:
+        needs = {"num_cpus": job["training"]["threads"], "num_gpus": has_gpus * job["training"]["devices"]}
+        task = self._ray.remote(**needs, max_retries=-1, scheduling_strategy="SPREAD")(work)
+        self._tasks[task.remote(dict(job), str(self._log))] = job
+
+    def _wait(self) -> None:
+        done, _ = self._ray.wait(list(self._tasks), timeout=1)
+        for one in done:
+            self._collect(one)
 
     def _collect(self, done: Any) -> None:
         job = self._tasks.pop(done)
@@ -68,10 +79,10 @@ class Cluster:
             self._report(event)
 
     def _stop(self, number: int, _: FrameType | None) -> None:
-        """Ask every task to save and end."""
+        """Have every task save and end; a second signal does not wait for them."""
+        if self.signal is not None:
+            os._exit(128 + number)
         self.signal = number
-        for task in self._tasks:
-            self._ray.cancel(task, force=False)
 
 
 def work(job: Mapping[str, Any], log: str) -> list[dict[str, Any]]:
@@ -94,7 +105,7 @@ def connect(address: str) -> None:
     try:
         ray = import_module("ray")
     except ImportError as error:
-        raise ConfigError("--ray needs Ray: uv sync --extra cluster") from error
+        raise ConfigError("--ray needs Ray: uv sync --inexact --extra cluster") from error
     sentence = f"--ray {address}: no cluster answers. Start one with `ray start --head`, or correct the address"
     host, _, port = address.removeprefix("ray://").rpartition(":")
     variables = {name: os.environ[name] for name in PASSED_ON if name in os.environ}

@@ -15,10 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from rareseg import evaluation
-from rareseg.experiments import figures
+from rareseg.experiments import ink
 from rareseg.experiments.layout import data_of, grid, name
 
-THRESHOLDS = np.linspace(0, 1, 101)
 MISSING = "not run"
 ON_BLUE = "#fdfdfd"  # not quite white, which is the colour of the paper
 
@@ -40,19 +39,19 @@ def distributions(
     Returns:
         The two files, ``.svg`` and ``.png``.
     """
-    with matplotlib.rc_context(figures.RC):
-        figure = figures.new(10.2, 1.35 + 0.24 * values.shape[1], title, data)
+    with matplotlib.rc_context(ink.RC):
+        figure = ink.new(10.2, 1.35 + 0.24 * values.shape[1], title, data)
         boxes, profile, ranks = figure.subplots(1, 3, width_ratios=[1.25, 1, 1])
         _boxes(boxes, values, metric)
         _profiles(profile, values, metric)
-        _ranks(ranks, values, groups)
-        return figures.write(figure, path)
+        _ranks(ranks, -values if metric in evaluation.DISTANCES else values, groups)
+        return ink.write(figure, path)
 
 
 def _boxes(axes: Axes, values: pd.DataFrame, metric: str) -> None:
     """Boxes hold the middle half of the cases, whiskers 90%; the line is the median, the point the mean."""
     for place, loss in enumerate(values):
-        found, look = values[loss].dropna().to_numpy(), figures.style(loss, place)
+        found, look = values[loss].dropna().to_numpy(), ink.style(loss, place)
         if not found.size:
             axes.text(0.01, place, MISSING, va="center", color="#777777", transform=axes.get_yaxis_transform())
             continue
@@ -75,16 +74,20 @@ def _boxes(axes: Axes, values: pd.DataFrame, metric: str) -> None:
 
 
 def _profiles(axes: Axes, values: pd.DataFrame, metric: str) -> None:
+    highest = max(float(values.fillna(0).to_numpy().max()), 1.0) if metric in evaluation.DISTANCES else 1.0
+    thresholds = np.linspace(0, highest, 101)
     for place, loss in enumerate(values):
-        found, look = values[loss].dropna().to_numpy(), figures.style(loss, place)
+        found, look = values[loss].dropna().to_numpy(), ink.style(loss, place)
         if found.size:
-            share = (found[:, np.newaxis] > THRESHOLDS).mean(axis=0)
-            axes.plot(THRESHOLDS, share, color=look.colour, linestyle=look.line, linewidth=1.2)
-    axes.set(xlim=(0, 1), ylim=(0, 1.02), title="Profile", xlabel=f"{name(metric)} above", ylabel="Share of cases")
+            share = (found[:, np.newaxis] > thresholds).mean(axis=0)
+            axes.plot(thresholds, share, color=look.colour, linestyle=look.line, linewidth=1.2)
+    axes.set(
+        xlim=(0, highest), ylim=(0, 1.02), title="Profile", xlabel=f"{name(metric)} above", ylabel="Share of cases"
+    )
 
 
 def _ranks(axes: Axes, values: pd.DataFrame, groups: Sequence[str] | None) -> None:
-    """Shade the share of resamples in which a loss takes a rank."""
+    """Shade the share of resamples in which a loss takes a rank; the highest value is the first."""
     axes.set_title("Rank in 10,000 resamples")
     known = [loss for loss in values if values[loss].notna().any()]
     shares = np.zeros((values.shape[1], len(known)))
@@ -94,7 +97,7 @@ def _ranks(axes: Axes, values: pd.DataFrame, groups: Sequence[str] | None) -> No
     for (loss, rank), share in np.ndenumerate(shares):
         if share == 0:
             continue
-        axes.barh(loss, 0.94, left=rank + 0.53, height=0.86, color=figures.BLUE, alpha=float(share), linewidth=0)
+        axes.barh(loss, 0.94, left=rank + 0.53, height=0.86, color=ink.BLUE, alpha=float(share), linewidth=0)
         if share >= 0.005:
             colour = ON_BLUE if share > 0.5 else "#000000"
             axes.text(rank + 1, loss, f"{100 * share:.0f}", ha="center", va="center", fontsize=6.5, color=colour)
@@ -124,8 +127,8 @@ def critical_differences(
     order = np.argsort(mean_ranks, kind="stable")
     ranks, names = np.asarray(mean_ranks)[order], [name(str(losses[place])) for place in order.tolist()]
     bars = _cliques(ranks, difference)
-    with matplotlib.rc_context({**figures.RC, "axes.grid": False}):
-        figure = figures.new(7.2, 1.5 + 0.2 * (len(names) / 2 + len(bars)), title, data)
+    with matplotlib.rc_context({**ink.RC, "axes.grid": False}):
+        figure = ink.new(7.2, 1.5 + 0.2 * (len(names) / 2 + len(bars)), title, data)
         axes = figure.subplots()
         first = -0.55 - 0.32 * len(bars)
         for place, (rank, label) in enumerate(zip(ranks, names, strict=True)):
@@ -137,7 +140,7 @@ def critical_differences(
             axes.text(edge + (-0.05 if left else 0.05), level, text, ha="right" if left else "left", va="center")
         for place, (low, high) in enumerate(bars):
             level = -0.3 - 0.32 * place
-            axes.plot([low - 0.05, high + 0.05], [level, level], color=figures.RED, linewidth=2.6)
+            axes.plot([low - 0.05, high + 0.05], [level, level], color=ink.RED, linewidth=2.6)
         axes.plot([1, 1 + difference], [0.75, 0.75], color="#000000", linewidth=1.4, marker="|", markersize=6)
         axes.text(1 + difference / 2, 0.9, f"critical difference {difference:.2f}", ha="center", va="bottom")
         axes.set(xlim=(-0.9, len(names) + 1.9), ylim=(first - 0.55 * (len(names) // 2) - 0.2, 1.5), yticks=[])
@@ -147,7 +150,7 @@ def critical_differences(
             axes.plot([rank, rank], [0, 0.12], color="#000000", linewidth=0.8)
             axes.text(rank, 0.2, str(rank), ha="center", va="bottom")
         axes.set_xticks([])
-        return figures.write(figure, path)
+        return ink.write(figure, path)
 
 
 def _cliques(ranks: np.ndarray, difference: float) -> list[tuple[float, float]]:
@@ -176,13 +179,13 @@ def over_gamma(
     """
     losses = list(dict.fromkeys(loss for panel in panels.values() for loss in panel))
     finished = dict.fromkeys(losses, False)
-    with matplotlib.rc_context(figures.RC):
-        figure = figures.new(max(6.4, 3.2 * len(panels)), 3.6, title, data)
+    with matplotlib.rc_context(ink.RC):
+        figure = ink.new(max(6.4, 3.2 * len(panels)), 3.6, title, data)
         for axes, (dataset, panel) in zip(
             figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
         ):
             for place, loss in enumerate(losses):
-                found, look = panel.get(loss), figures.style(loss, place)
+                found, look = panel.get(loss), ink.style(loss, place)
                 if isinstance(found, Mapping):
                     axes.plot(
                         list(found),
@@ -195,13 +198,13 @@ def over_gamma(
                     )
                     finished[loss] |= not np.isnan(list(found.values())).all()
                 elif found is not None and not np.isnan(found):
-                    axes.axhline(found, color=look.colour, linestyle=figures.DASHED, linewidth=1)
+                    axes.axhline(found, color=look.colour, linestyle=ink.DASHED, linewidth=1)
                     finished[loss] = True
             if not axes.lines:
                 axes.text(0.5, 0.5, MISSING, transform=axes.transAxes, ha="center", color="#777777")
             axes.set(title=name(dataset), xlabel="gamma", xlim=(0.05, 0.95), ylabel="DSC")
-        figures.legend(figure, {loss: figures.label_of(loss, finished[loss]) for loss in losses})
-        return figures.write(figure, path)
+        ink.legend(figure, {loss: ink.label_of(loss, finished[loss]) for loss in losses})
+        return ink.write(figure, path)
 
 
 def heat(long: pd.DataFrame, title: str, path: Path) -> tuple[Path, Path]:
@@ -216,9 +219,9 @@ def heat(long: pd.DataFrame, title: str, path: Path) -> tuple[Path, Path]:
         The two files, ``.svg`` and ``.png``.
     """
     layout = grid(long)
-    with matplotlib.rc_context({**figures.RC, "axes.grid": False}):
+    with matplotlib.rc_context({**ink.RC, "axes.grid": False}):
         size = 0.62 * len(layout.columns), 0.36 * len(layout.rows)
-        figure = figures.new(2 * size[0] + 1.6, size[1] + 1.2, title, data_of(long))
+        figure = ink.new(2 * size[0] + 1.6, size[1] + 1.2, title, data_of(long))
         for axes, (column, label) in zip(
             figure.subplots(1, 2, sharey=True), (("published", "Published"), ("ours", "Ours")), strict=True
         ):
@@ -236,7 +239,7 @@ def heat(long: pd.DataFrame, title: str, path: Path) -> tuple[Path, Path]:
             axes.set_yticks(range(len(layout.rows)), [head[-1].partition("=")[2] for head in layout.rows])
             axes.set(xlabel=layout.columns[0][-1].partition("=")[0])
         figure.axes[0].set_ylabel(layout.rows[0][-1].partition("=")[0])
-        return figures.write(figure, path)
+        return ink.write(figure, path)
 
 
 def _matrix(axes: Axes, values: np.ndarray, label: str) -> None:
@@ -244,7 +247,7 @@ def _matrix(axes: Axes, values: np.ndarray, label: str) -> None:
     low, span = (np.nanmin(values), np.nanmax(values) - np.nanmin(values)) if not np.isnan(values).all() else (0, 1)
     for (row, column), value in np.ndenumerate(values):
         share = 0 if np.isnan(value) else float(0.08 + 0.87 * (value - low) / (span or 1))
-        axes.barh(row, 0.96, left=column - 0.48, height=0.94, color=figures.BLUE, alpha=share, linewidth=0)
+        axes.barh(row, 0.96, left=column - 0.48, height=0.94, color=ink.BLUE, alpha=share, linewidth=0)
         text = MISSING if np.isnan(value) else f"{value:.2f}"
         axes.text(
             column, row, text, ha="center", va="center", fontsize=6.5, color=ON_BLUE if share > 0.55 else "#000000"

@@ -6,7 +6,6 @@ Every mistake is named with file, line, key and the nearest valid name.
 one run. Everything stays plain data; networks, losses and batches are built from it late, in the worker processes.
 """
 
-import itertools
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from rareseg.experiments._yaml import ConfigError
 from rareseg.experiments.catalogue import nearest
 from rareseg.experiments.checks import check
 from rareseg.experiments.place import Source
-from rareseg.experiments.resolve import keys_at, merge, triples
+from rareseg.experiments.resolve import cells, keys_at, merge
 from rareseg.experiments.sections import Config
 
 __all__ = ["PROFILES", "Config", "ConfigError", "cells", "document", "merge", "read"]
@@ -65,30 +64,6 @@ def document(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[tuple[str
         line = lines[("profiles", unknown[0])]
         raise ConfigError(f"{path}:{line}: profiles.{unknown[0]} is unknown, known are {', '.join(PROFILES)}")
     return found, profiles, lines
-
-
-def cells(config: Config) -> list[tuple[str, str, str, str]]:
-    """Return every point of the grid without its seed: data set, network, loss, swept arguments."""
-    return [
-        (point["dataset"], point["network"], point["loss"], arguments_text(swept))
-        for point in triples(config)
-        for swept in swept_at(config, point["loss"])
-    ]
-
-
-def swept_at(config: Config, loss: str) -> list[dict[str, float]]:
-    """Return the swept arguments of a loss, one mapping per point of its sweep; without one, a single empty mapping."""
-    if loss not in config.sweep:
-        return [{}]
-    found = []
-    for product in config.sweep[loss].root:
-        found += [dict(zip(product, values, strict=True)) for values in itertools.product(*product.values())]
-    return found
-
-
-def arguments_text(swept: dict[str, float]) -> str:
-    """Return ``epsilon=0.5;omega=10``."""
-    return ";".join(f"{argument}={value:g}" for argument, value in swept.items())
 
 
 def _set(merged: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:

@@ -52,6 +52,9 @@ class Progresser:
     def _resumed(self, event: Mapping[str, Any]) -> None:
         self._say(f"{self._name(event)} goes on after step {event['step']} of {event['steps']}")
 
+    def _note(self, event: Mapping[str, Any]) -> None:
+        self._say(f"{self._name(event)}: {event['text']}")
+
     def _epoch(self, event: Mapping[str, Any]) -> None:
         self._last[event["run"]] = event
         note = f"step {event['step']} of {event['steps']}, loss {event['loss']:.4f}, {_dsc(event)}"

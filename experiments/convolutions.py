@@ -1,5 +1,6 @@
 """Networks as lists of convolutions, for multiply-accumulates and activations; a test holds them against built ones."""
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -51,6 +52,12 @@ def activations(network: Mapping[str, Any], shape: Sequence[int], channels: int,
     return sum(one.channels_out * one.positions(shape) for one in convolutions(network, channels, classes))
 
 
+def parameters(network: Mapping[str, Any], rank: int, channels: int, classes: int = 2) -> int:
+    """Return the weights of all kernels, for images of so many axes."""
+    found = convolutions(network, channels, classes)
+    return sum(one.width**rank * one.channels_in * one.channels_out for one in found)
+
+
 def convolutions(network: Mapping[str, Any], channels: int, classes: int) -> list[Convolution]:
     """Return the convolutions of a network, in any order."""
     options = catalogue.filled(network, catalogue.networks())
@@ -86,62 +93,47 @@ def _residual(entering: int, n: int, level: int, down: bool = False) -> Iterator
         yield Convolution(1, entering, n, level)
 
 
+# Channels in and out of FocusNet's residual blocks, in multiples of the width, and how often the sides were halved.
+FOCUSNET_DOWN = (
+    *((2, 2, 2), (4, 4, 3)),  # branch A, after a first block that enters from its stem
+    *((2, 2, 1), (4, 4, 2), (8, 8, 3), (16, 16, 4)),  # branch B
+)
+FOCUSNET_FLAT = (
+    *((1, 2, 1), (2, 4, 2), (4, 8, 3), (12, 8, 2), (6, 4, 1)),  # branch A; a last block enters with its stem
+    *((2, 2, 0), (2, 4, 1), (4, 8, 2), (8, 16, 3), (16, 8, 3), (8, 4, 2), (4, 2, 1)),  # branch B
+)
+FOCUSNET_UP = (
+    *((8, 8, 2), (8, 4, 1), (4, 2, 0)),  # branch A
+    *((16, 8, 3), (8, 4, 2), (4, 2, 1), (2, 1, 0)),  # branch B
+)
+
+
 def _focusnet(options: Mapping[str, Any], channels: int, classes: int) -> Iterator[Convolution]:
     """FocusNet: branch A, branch B, tail and heads (models/focusnet.py)."""
     w = options["width"]
     stem = options["stem_filters"] or w
     yield Convolution(3, channels, stem, 0)
     yield Convolution(7, channels, 2 * w, 0)
-    downs = [
-        (stem, w, 1),
-        (2 * w, 2 * w, 2),
-        (4 * w, 4 * w, 3),
-        (2 * w, 2 * w, 1),
-        (4 * w, 4 * w, 2),
-        (8 * w, 8 * w, 3),
-        (16 * w, 16 * w, 4),
-    ]
-    flats = [
-        (w, 2 * w, 1),
-        (2 * w, 4 * w, 2),
-        (4 * w, 8 * w, 3),
-        (12 * w, 8 * w, 2),
-        (6 * w, 4 * w, 1),
-        (stem + 2 * w, 2 * w, 0),
-    ]
-    flats += [
-        (2 * w, 2 * w, 0),
-        (2 * w, 4 * w, 1),
-        (4 * w, 8 * w, 2),
-        (8 * w, 16 * w, 3),
-        (16 * w, 8 * w, 3),
-        (8 * w, 4 * w, 2),
-        (4 * w, 2 * w, 1),
-    ]
-    ups = [
-        (8 * w, 8 * w, 2),
-        (8 * w, 4 * w, 1),
-        (4 * w, 2 * w, 0),
-        (16 * w, 8 * w, 3),
-        (8 * w, 4 * w, 2),
-        (4 * w, 2 * w, 1),
-        (2 * w, w, 0),
-    ]
-    tail = [w, max(4, w // 2), max(4, w // 8)]
-    flats += list(zip([3 * w, *tail[:2]], tail, [0, 0, 0], strict=True))
-    for entering, n, level in downs:
-        yield from _residual(entering, n, level, down=True)
-    for entering, n, level in flats:
-        yield from _residual(entering, n, level)
-    for entering, n, level in ups:
-        yield Convolution(2, entering, n, level)
+    yield from _residual(stem, w, 1, down=True)
+    for entering, n, level in FOCUSNET_DOWN:
+        yield from _residual(entering * w, n * w, level, down=True)
+    for entering, n, level in FOCUSNET_FLAT:
+        yield from _residual(entering * w, n * w, level)
+    yield from _residual(stem + 2 * w, 2 * w, 0)
+    for entering, n, level in FOCUSNET_UP:
+        yield Convolution(2, entering * w, n * w, level)
+    tail = [3 * w, w, max(4, w // 2), max(4, w // 8)]
+    for entering, n in itertools.pairwise(tail):
+        yield from _residual(entering, n, 0)
+    last = tail[-1]
     if options["side_outputs"]:
-        for entering in (8 * w, 4 * w, 2 * w):
-            yield Convolution(3, entering, w, 0)
+        for entering in (8, 4, 2):
+            yield Convolution(3, entering * w, w, 0)
             yield Convolution(1, w, classes, 0)
-        yield Convolution(1, tail[2], classes, 0)
+        yield Convolution(1, last, classes, 0)
         yield Convolution(3, 4 * classes, w, 0)
-    yield Convolution(1, w if options["side_outputs"] else tail[2], classes, 0)
+        last = w
+    yield Convolution(1, last, classes, 0)
 
 
 def _attention_unet(options: Mapping[str, Any], channels: int, classes: int) -> Iterator[Convolution]:

@@ -13,8 +13,9 @@ from typing import Any
 
 from rareseg import datasets
 from rareseg.experiments.cases import open_dataset
-from rareseg.experiments.convolutions import activations, macs
+from rareseg.experiments.convolutions import activations, macs, parameters
 from rareseg.experiments.grid import Point
+from rareseg.pipeline.preprocess import resampled
 
 FLOPS = 3e10
 """Operations per second and thread that these networks reach (measured on a server core with AVX-512)."""
@@ -23,8 +24,12 @@ GPU, LAUNCH = 1e13, 5e-3
 measured here."""
 EPOCHS_BEFORE_STOP = 150
 """Epochs that runs with early stopping are assumed to take, where they may take more."""
-GRIDS = {"drive": (584, 565), "brats2020": (155, 240, 240), "kits19": (128, 248, 248)}
-"""Usual shape of a case that is predicted by windows; KiTS19 at the spacing of UFL."""
+GRIDS = {
+    "drive": ((584, 565), None),
+    "brats2020": ((155, 240, 240), (1.0, 1.0, 1.0)),
+    "kits19": ((128, 248, 248), (3.22, 1.62, 1.62)),
+}
+"""Usual shape of a case that is predicted by windows, and the spacing in mm at which it has it; KiTS19's is UFL's."""
 UNKNOWN_SIDE, UNKNOWN_CASES = 256, 100
 """Assumed where only the user's files could tell."""
 
@@ -112,7 +117,10 @@ class _Known:
                 cases = 0
         phantom, patch = section["phantom"], settings["pipeline"]["patch"]
         rank = len(section["size"] or patch or (0, 0))
-        grid = tuple(section["size"] or GRIDS.get(dataset, (UNKNOWN_SIDE,) * rank))
+        grid, spacing = GRIDS.get(section["reader"] or dataset, ((UNKNOWN_SIDE,) * rank, None))
+        if spacing and section["spacing"]:
+            grid = resampled(grid, spacing, section["spacing"])
+        grid = tuple(section["size"] or grid)
         if phantom:
             cases, grid = phantom["cases"], tuple(section["size"] or (phantom["size"],) * rank)
         channels = section["channels"] or about.channels
@@ -224,6 +232,17 @@ def memory_gib(cost: Cost, settings: Mapping[str, Any]) -> float:
     """Return the forecast memory of one run: the backend, and 4 bytes x 5 for each activation of a batch."""
     numbers = activations(settings["network"], cost.shape, cost.channels, cost.classes)
     return 1.0 + numbers * cost.batch * 4 * 5 / 2**30
+
+
+def disk_gib(cost: Cost, settings: Mapping[str, Any]) -> tuple[float, float]:
+    """Return the forecast disk space of one run: what it keeps, and what its checkpoints take while it trains.
+
+    It keeps its weights, and label maps, which compress to a bit a voxel or less. A checkpoint holds the weights, two
+    numbers of the optimiser beside each, and the best weights; there are two, while a third is written.
+    """
+    weights = 4 * parameters(settings["network"], len(cost.shape), cost.channels, cost.classes)
+    maps = cost.windows * math.prod(cost.shape) / 8
+    return (weights + maps) / 2**30, 3 * 4 * weights / 2**30
 
 
 def free_memory_gib() -> float:

@@ -24,13 +24,15 @@ LEAST_GIB = 4
 """Memory and disk space below which the demo may fail."""
 SECONDS = 300
 """How long a backend may take to compute for the first time."""
-MENDS = {"tensorflow": "uv sync --reinstall", "jax": "uv sync --extra jax", "torch": "uv sync --extra torch"}
+SYNC = "uv sync --inexact"
+"""Inexact: without it, uv removes every extra that the command does not name."""
+MENDS = {"tensorflow": f"{SYNC} --reinstall", "jax": f"{SYNC} --extra jax", "torch": f"{SYNC} --extra torch"}
 GPU_EXTRAS = {"tensorflow": "gpu", "jax": "jax-gpu", "torch": "torch"}
 OPTIONAL = {
-    "miscnn": "uv sync",
-    "jax": "uv sync --extra jax",
-    "mlflow": "uv sync --extra tracking",
-    "ray": "uv sync --extra cluster",
+    "miscnn": SYNC,
+    "jax": f"{SYNC} --extra jax",
+    "mlflow": f"{SYNC} --extra tracking",
+    "ray": f"{SYNC} --extra cluster",
 }
 COMPUTE = """
 import json, keras
@@ -144,7 +146,7 @@ def _devices(backend: str) -> Iterator[Finding]:
     if seen:
         yield Finding("ok", "GPU", ", ".join([*seen, *_free_gpu_memory()]))
     elif there:
-        mend = f"uv sync --extra {GPU_EXTRAS[backend]}; if that is done, nvidia-smi says whether the driver works"
+        mend = f"{SYNC} --extra {GPU_EXTRAS[backend]}; if that is done, nvidia-smi says whether the driver works"
         yield Finding("missing", "GPU", f"there are {len(there)}, of which {backend} sees none", mend)
     else:
         yield Finding("missing", "GPU", "none; networks train on the processor, with --profile cpu or demo")

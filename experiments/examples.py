@@ -16,10 +16,11 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 from PIL import Image
 
-from rareseg.experiments import figures
+from rareseg import evaluation
+from rareseg.experiments import ink
 from rareseg.experiments.layout import name
 
-RC: dict[Any, Any] = {**figures.RC, "axes.grid": False, "font.size": 7}
+RC: dict[Any, Any] = {**ink.RC, "axes.grid": False, "font.size": 7}
 LONGEST = 192
 """Pixels of the longer side that are shown: more than a column has on paper, and a file of kilobytes."""
 
@@ -29,9 +30,7 @@ CLASSES = {"kidney": "#ff2a2a", "tumour": "#3a7bff"}
 """Outlines of the first and second class; KiTS19 is the data set that has two."""
 
 
-def examples(
-    rows: Sequence[Mapping[str, Any]], title: str, path: Path, *, data: str, metric: str = "dsc"
-) -> tuple[Path, Path]:
+def examples(rows: Sequence[Mapping[str, Any]], title: str, path: Path, *, data: str) -> tuple[Path, Path]:
     """Draw example segmentations: image, truth, one column per loss (UFL, Fig. 4 to 6).
 
     Args:
@@ -41,7 +40,6 @@ def examples(
         title: Data set and network.
         path: Where to write, without suffix.
         data: ``real``, ``subset`` or ``phantom``.
-        metric: ``dsc`` or ``jaccard``, printed below each prediction.
 
     Returns:
         The two files, ``.svg`` and ``.png``.
@@ -50,10 +48,10 @@ def examples(
     width = 1.15
     heights = [width * row["truth"].shape[0] / row["truth"].shape[1] for row in rows]
     with matplotlib.rc_context(RC):
-        figure = figures.new(width * (2 + len(losses)) + 0.5, sum(heights) + 0.17 * len(rows) + 0.85, title, data)
+        figure = ink.new(width * (2 + len(losses)) + 0.5, sum(heights) + 0.17 * len(rows) + 0.85, title, data)
         panels = figure.subplots(len(rows), 2 + len(losses), squeeze=False, gridspec_kw={"height_ratios": heights})
         for row, line in zip(rows, panels, strict=True):
-            _example(line, row, losses, metric)
+            _example(line, row, losses)
         for axes, label in zip(panels[0], ["Image", "Truth", *map(name, losses)], strict=True):
             axes.set_title(label.replace(" (", "\n("), fontsize=8)
         handles = [
@@ -61,7 +59,7 @@ def examples(
             for sign, colour in _signs(rows).items()
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), panels.shape[1]))
-        return figures.write(figure, path)
+        return ink.write(figure, path)
 
 
 def _signs(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -82,7 +80,7 @@ def _of_several_classes(row: Mapping[str, Any]) -> bool:
     return any(np.max(label) > 1 for label in labels if label is not None)
 
 
-def _example(line: Iterable[Axes], row: Mapping[str, Any], losses: list[str], metric: str) -> None:
+def _example(line: Iterable[Axes], row: Mapping[str, Any], losses: list[str]) -> None:
     """Draw one case: image, truth, predictions."""
     image, truth, *predictions = line
     inside = np.ones(row["truth"].shape, bool) if row.get("mask") is None else np.asarray(row["mask"], bool)
@@ -97,7 +95,7 @@ def _example(line: Iterable[Axes], row: Mapping[str, Any], losses: list[str], me
             axes.text(0.5, 0.5, "not run", transform=axes.transAxes, ha="center", va="center", color="#666666")
             continue
         show(axes, row, prediction, inside)
-        axes.set_xlabel(_score(row["truth"], prediction, inside, metric), fontsize=6.5, labelpad=2)
+        axes.set_xlabel(_score(row["truth"], prediction, inside), fontsize=6.5, labelpad=2)
     for axes in (image, truth, *predictions):
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set(visible=True, color="#999999", linewidth=0.4)
@@ -155,12 +153,12 @@ def coloured(truth: np.ndarray, prediction: np.ndarray, inside: np.ndarray) -> n
     return image
 
 
-def _score(truth: np.ndarray, prediction: np.ndarray, inside: np.ndarray, metric: str) -> str:
-    """Return the metric of all foreground classes as one."""
-    truth, prediction = (np.asarray(label)[inside] > 0 for label in (truth, prediction))
-    shared, either = np.sum(truth & prediction), np.sum(truth | prediction)
-    above, below = {"dsc": (2 * shared, shared + either), "jaccard": (shared, either)}[metric]
-    return f"{name(metric)} {above / below:.3f}" if below else f"{name(metric)} undefined"
+def _score(truth: np.ndarray, prediction: np.ndarray, inside: np.ndarray) -> str:
+    """Return the DSC of all foreground classes as one."""
+    truth, prediction = ((np.asarray(label) > 0).astype(np.uint8) for label in (truth, prediction))
+    counted = evaluation.counts(truth, prediction, 2, mask=inside)[1]
+    dsc = evaluation.metrics(counted, ("dsc",))["dsc"]
+    return "DSC undefined" if np.isnan(dsc) else f"DSC {dsc:.3f}"
 
 
 def _shortened(text: str, length: int = 14) -> str:

@@ -6,9 +6,10 @@ Both are read from the sections and the catalogue, so nothing is written twice.
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from rareseg.experiments import catalogue, config, place
 from rareseg.experiments.catalogue import nearest
@@ -70,14 +71,17 @@ def _section(section: BaseModel, path: tuple[Any, ...], source: place.Source) ->
             for key, one in value.items():
                 yield from _section(one, (*here, key), source)
         else:
-            default = "none: it must be given" if field.is_required() else _text(field.get_default())
-            given = _given(value, field)
+            given = source.wrote(here) or value != field.get_default(call_default_factory=True)
             origin = _place(source.place(here)) if given else "default"
-            yield ".".join(map(str, here)), field.description or "", default, _text(value), origin
+            yield _row(here, field, value, origin)
+            for kind in get_args(field.annotation) if value is None else ():
+                for inner, of_kind in getattr(kind, "model_fields", {}).items():
+                    yield _row((*here, inner), of_kind, None, origin)
 
 
-def _given(value: Any, field: Any) -> bool:
-    return field.is_required() or value != field.get_default(call_default_factory=True)
+def _row(path: tuple[Any, ...], field: FieldInfo, value: Any, origin: str) -> Row:
+    default = "none: it must be given" if field.is_required() else _text(field.get_default())
+    return ".".join(map(str, path)), field.description or "", default, _text(value), origin
 
 
 def _place(origin: str) -> str:

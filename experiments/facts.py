@@ -5,8 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+from rich.console import Console
 
-from rareseg import datasets
+from rareseg import datasets, evaluation
+from rareseg.datasets import whole
+from rareseg.experiments import page, tables
 from rareseg.experiments.cases import kind_of, open_dataset
 
 
@@ -59,7 +63,7 @@ def _foreground(dataset: Any, report: Any) -> Iterator[tuple[str, str, float]]:
         yield "foreground", name, report.mean_share(label)
 
 
-def table(cells: list[dict[str, Any]], name: str, published: Any, protocol: str) -> Any:
+def table(cells: list[dict[str, Any]], name: str, published: pd.DataFrame, protocol: str) -> pd.DataFrame:
     """Return ``table_long`` of such cells beside the published ones; equality after rounding decides.
 
     Args:
@@ -68,10 +72,6 @@ def table(cells: list[dict[str, Any]], name: str, published: Any, protocol: str)
         published: The published table (``stored.published``).
         protocol: ``paper`` or ``other``.
     """
-    import pandas as pd
-
-    from rareseg import evaluation
-
     empty = {"network": "", "loss": "", "arguments": "", "marker": "", "seed": "", "run": "facts"}
     ours = pd.DataFrame(cells).assign(table=name, protocol=protocol, **empty)
     ours = ours.assign(low=ours["ours"], high=ours["ours"]).astype({"cases": "Int64"})
@@ -79,3 +79,21 @@ def table(cells: list[dict[str, Any]], name: str, published: Any, protocol: str)
     blocks, rows = ["dataset", "metric", "class"], ["loss"]
     long = evaluation.compare(ours, published, rows=rows, blocks=blocks)
     return long[list(evaluation.TABLE_COLUMNS)]
+
+
+def write(long: pd.DataFrame, folder: Path, *, title: str, source: str, again: str, console: Console) -> None:
+    """Write all files of such a table, and print it.
+
+    Args:
+        long: What `table` returned.
+        folder: Where the files go.
+        title: Heading of the table.
+        source: The configuration, as it is written.
+        again: The call that makes it again.
+        console: Where to print.
+    """
+    heading = {"title": title, "notes": []}
+    files = tables.files(long, heading) | {"report.html": page.of_facts(long, heading, source, again)}
+    for name, text in files.items():
+        whole.write(folder / name, text)
+    console.print(tables.console(long, heading))

@@ -1,98 +1,25 @@
-"""Figures: learning curves, ROC curves, published against measured cells; and what all figures share.
+"""Figures: learning curves, ROC curves, published against measured cells.
 
 In: frames and arrays. Out: each figure as ``.svg`` and ``.png``; two calls with the same input give the same bytes.
-Pictures from phantoms or subsets say so in their titles. A loss has the same colour, line and marker in all figures;
-one without a finished run keeps its place in the legend, with the words "not run".
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from rareseg.datasets import whole
-from rareseg.experiments.layout import Grid, Head, data_of, grid, name, titled
-
-RC: dict[Any, Any] = {
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],  # it is the widest of its kind: text in another one stays in its place
-    "font.size": 8,
-    "axes.titlesize": 9,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "axes.facecolor": "none",
-    "axes.grid": True,
-    "grid.color": "#e4e4e4",
-    "grid.linewidth": 0.6,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "legend.frameon": False,
-    "svg.hashsalt": "rareseg",  # element ids come from it, by default they are random
-    "svg.fonttype": "none",  # text can be found, read aloud, and takes a tenth of the room
-    "image.interpolation": "none",  # pixels go into an SVG as they are
-}
-DPI = 150
-
-
-class Style(NamedTuple):
-    """How a loss is drawn."""
-
-    colour: str
-    line: Any  # a matplotlib line style
-    marker: str
-
-
-# Colours of Okabe and Ito, which stay apart for the colour-blind; line and marker tell them apart in grey.
-BLACK, ORANGE, SKY, GREEN, BLUE, RED, PINK = "#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7"
-DASHED, DOTTED, MIXED, LONG = (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)), (0, (8, 2))
-STYLES = {
-    "adaptive_log": Style(RED, "-", "o"),
-    "jaccard": Style(SKY, LONG, "s"),
-    "dice": Style(BLUE, DASHED, "^"),
-    "tversky": Style(GREEN, MIXED, "D"),
-    "focal": Style(ORANGE, "-", "v"),
-    "combo": Style(PINK, DASHED, "P"),
-    "cross_entropy": Style(BLACK, DOTTED, "X"),
-    "focal_tversky": Style(GREEN, DOTTED, "<"),
-    "unified_focal_asymmetric": Style(BLACK, "-", "*"),
-    "unified_focal_symmetric": Style(BLACK, DASHED, "h"),
-    "unified_focal": Style(BLACK, "-", "*"),
-    "hybrid_focal": Style(ORANGE, DASHED, ">"),
-    "generalised_dice": Style(BLUE, DOTTED, "1"),
-    "asymmetric_similarity": Style(GREEN, LONG, "2"),
-    "dice_focal": Style(PINK, "-", "3"),
-    "topk": Style(ORANGE, DOTTED, "4"),
-    "dice_topk": Style(PINK, DOTTED, "+"),
-    "log_cosh_dice": Style(BLUE, "-", "x"),
-    "generalised_cross_entropy": Style(SKY, "-", "d"),
-    "exponential_log": Style(RED, DASHED, "p"),
-    "boundary": Style(SKY, DOTTED, "H"),
-    "wasserstein_dice": Style(BLUE, MIXED, "|"),
-}
-UNKNOWN = tuple(
-    Style(colour, line, marker)
-    for line, marker in (("-", "o"), (DASHED, "s"), (DOTTED, "^"))
-    for colour in (BLUE, RED, GREEN, ORANGE, PINK, SKY)
-)
-
-
-def style(loss: str, position: int = 0) -> Style:
-    """Return how a loss is drawn; what is not in the table gets its look by ``position``."""
-    return STYLES.get(loss, UNKNOWN[position % len(UNKNOWN)])
+from rareseg.experiments import ink
+from rareseg.experiments.layout import Grid, Head, data_of, grid, name
 
 
 def learning_curves(
@@ -113,23 +40,23 @@ def learning_curves(
     panels = [("loss", "Training loss, each in its own units"), ("jaccard", "Training Jaccard")]
     if any(history["val_jaccard"].notna().any() for history in finished.values()):
         panels.append(("val_jaccard", "Validation Jaccard"))
-    with matplotlib.rc_context(RC):
-        figure = new(3.4 * len(panels), 3.5, title, data)
+    with matplotlib.rc_context(ink.RC):
+        figure = ink.new(3.4 * len(panels), 3.5, title, data)
         for axes, (column, label) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
             for position, loss in enumerate(histories):
                 if (history := finished.get(loss)) is not None:
-                    _curve(axes, history["epoch"], history[column], style(loss, position), position)
+                    _curve(axes, history["epoch"], history[column], ink.style(loss, position), position)
             axes.set(title=label, xlabel="Epoch")
             axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
             if column == "loss":
                 _log_where_possible(axes)
             else:
                 axes.set_ylim(0, 1)
-        legend(figure, {loss: label_of(loss, loss in finished) for loss in histories})
-        return write(figure, path)
+        ink.legend(figure, {loss: ink.label_of(loss, loss in finished) for loss in histories})
+        return ink.write(figure, path)
 
 
-def _curve(axes: Axes, x: Any, y: Any, look: Style, position: int) -> None:
+def _curve(axes: Axes, x: Any, y: Any, look: ink.Style, position: int) -> None:
     """Draw a line with a few markers, shifted from loss to loss so that they do not hide each other."""
     step = max(1, len(x) // 8)
     axes.plot(
@@ -166,14 +93,14 @@ def roc(
     Returns:
         The two files, ``.svg`` and ``.png``.
     """
-    with matplotlib.rc_context(RC):
-        figure = new(7.2, 3.9 + 0.17 * -(-len(curves) // 3), title, data)
+    with matplotlib.rc_context(ink.RC):
+        figure = ink.new(7.2, 3.9 + 0.17 * -(-len(curves) // 3), title, data)
         whole, zoomed = figure.subplots(1, 2)
         for axes in (whole, zoomed):
-            axes.plot([0, 1], [0, 1], color="#999999", linewidth=0.8, linestyle=DOTTED)
+            axes.plot([0, 1], [0, 1], color="#999999", linewidth=0.8, linestyle=ink.DOTTED)
             for position, (loss, curve) in enumerate(curves.items()):
                 if curve is not None:
-                    look = style(loss, position)
+                    look = ink.style(loss, position)
                     axes.plot(*_thinned(*curve[:2]), color=look.colour, linestyle=look.line, linewidth=1.3)
             axes.set(xlabel="False positive rate", ylabel="True positive rate", aspect="equal")
             axes.locator_params(nbins=5)
@@ -181,11 +108,11 @@ def roc(
         whole.add_patch(Rectangle((0, 0.8), 0.2, 0.2, fill=False, edgecolor="#666666", linewidth=0.8))
         zoomed.set(xlim=(-0.004, 0.2), ylim=(0.8, 1.004), title="The marked corner")
         labels = {
-            loss: label_of(loss, curve is not None) + (f", AUC {curve[2]:.4f}" if curve else "")
+            loss: ink.label_of(loss, curve is not None) + (f", AUC {curve[2]:.4f}" if curve else "")
             for loss, curve in curves.items()
         }
-        legend(figure, labels, markers=False)
-        return write(figure, path)
+        ink.legend(figure, labels, markers=False)
+        return ink.write(figure, path)
 
 
 def _thinned(fpr: np.ndarray, tpr: np.ndarray, points: int = 400) -> tuple[np.ndarray, np.ndarray]:
@@ -209,9 +136,9 @@ def cells(long: pd.DataFrame, title: str, path: Path) -> tuple[Path, Path]:
     layout = grid(long)
     columns = 4 if len(layout.columns) % 4 == 0 else min(3, len(layout.columns))
     lines = -(-len(layout.columns) // columns)
-    with matplotlib.rc_context(RC):
+    with matplotlib.rc_context(ink.RC):
         height = lines * (0.17 * len(layout.rows) + 0.8) + 0.9
-        figure = new(max(5.5, 2.5 * columns + 1.5), height, title, data_of(long))
+        figure = ink.new(max(5.5, 2.5 * columns + 1.5), height, title, data_of(long))
         panels = figure.subplots(lines, columns, sharey=True, squeeze=False).ravel()
         for axes, column in zip(panels, layout.columns, strict=False):
             _dumbbells(axes, layout, column)
@@ -221,7 +148,7 @@ def cells(long: pd.DataFrame, title: str, path: Path) -> tuple[Path, Path]:
         paper = Line2D([], [], color="none", marker="D", markersize=4.5, mfc="white", mec="black")
         labels = ["ours with 95 % interval (missing: no finished run)", "published"]
         figure.legend([ours, paper], labels, loc="outside lower center", ncols=2)
-        return write(figure, path)
+        return ink.write(figure, path)
 
 
 def _dumbbells(axes: Axes, layout: Grid, column: Head) -> None:
@@ -236,7 +163,7 @@ def _dumbbells(axes: Axes, layout: Grid, column: Head) -> None:
         unit, subject = record["unit"], "" if "metric" in layout.top else name(record["metric"])
         scale = 100 if unit == "percent" else 1
         ours, low, high, published = (scale * float(record[key]) for key in ("ours", "low", "high", "published"))
-        look = style(record["loss"], position)
+        look = ink.style(record["loss"], position)
         axes.plot([ours, published], [place, place], color="#bbbbbb", linewidth=0.8, zorder=1)
         axes.plot([low, high], [place, place], color=look.colour, linewidth=1.3, zorder=2)
         axes.plot(ours, place, color=look.colour, marker="o", markersize=4.5, zorder=3)
@@ -251,53 +178,9 @@ def _dumbbells(axes: Axes, layout: Grid, column: Head) -> None:
 
 def missing(title: str, reason: str, path: Path) -> tuple[Path, Path]:
     """Draw that there is nothing to draw, and why."""
-    with matplotlib.rc_context(RC):
-        figure = new(5, 2.4, title, "real")
+    with matplotlib.rc_context(ink.RC):
+        figure = ink.new(5, 2.4, title, "real")
         axes = figure.subplots()
         axes.set_axis_off()
         axes.text(0.5, 0.5, reason, ha="center", va="center", color="#666666")
-        return write(figure, path)
-
-
-# Shared by all figures ------------------------------------------------------------------------------------------------
-
-
-def new(width: float, height: float, title: str, data: str) -> Figure:
-    """Return an empty figure with its title; width and height in inches."""
-    figure = Figure(figsize=(width, height))
-    figure.set_layout_engine("constrained", h_pad=0.06)
-    figure.suptitle(titled(title, data), fontsize=10)
-    return figure
-
-
-def label_of(loss: str, finished: bool) -> str:
-    """Return what the legend says of a loss."""
-    return name(loss) if finished else f"{name(loss)} (not run)"
-
-
-def legend(figure: Figure, labels: Mapping[str, str], markers: bool = True) -> None:
-    """Put one legend of losses below all panels, where it hides no curve."""
-    handles = []
-    for position, (loss, label) in enumerate(labels.items()):
-        look = style(loss, position)
-        marker = look.marker if markers else None
-        handles.append(
-            Line2D(
-                [], [], color=look.colour, linestyle=look.line, linewidth=1.3, marker=marker, markersize=4, label=label
-            )
-        )
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(3, len(handles)), handlelength=3.5)
-
-
-def write(figure: Figure, path: Path) -> tuple[Path, Path]:
-    """Write a figure, each file whole or not at all."""
-    files = path.with_name(f"{path.name}.svg"), path.with_name(f"{path.name}.png")
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # laid out once for both files, which halves the time
-    title = figure.get_suptitle()
-    metadata = {"svg": {"Title": title, "Date": None}, "png": {"Title": title}}
-    for file in files:
-        kind = file.suffix[1:]
-        given = {"format": kind, "dpi": DPI, "metadata": metadata[kind]}
-        whole.write_with(file, partial(figure.savefig, **given))
-    return files
+        return ink.write(figure, path)

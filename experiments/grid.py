@@ -5,13 +5,14 @@ A run is one point of the grid and a seed, resolved to plain values and named by
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rareseg.experiments import catalogue
 from rareseg.experiments.cases import SPLIT_FILES
-from rareseg.experiments.config import Config, ConfigError, arguments_text, swept_at
-from rareseg.experiments.resolve import settings_at, triples
+from rareseg.experiments.config import Config, ConfigError
+from rareseg.experiments.resolve import arguments_text, settings_at, swept_at, triples
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,26 @@ def identity(point: Point, fingerprint: str, backend: str) -> str:
     usual = catalogue.losses()[settings["loss"]["name"]]
     swept = [f"{name}{value}" for name, value in point.swept.items() if float(value) != usual[name]["default"]]
     return "-".join([point.dataset, point.network, point.loss, *swept, f"s{point.seed}", digest(content)])
+
+
+COMPILED = ("optimiser", "supervision", "mixed_precision", "xla", "devices")
+"""Keys of `training` that a compiled step is made from."""
+
+
+def compiled_step(settings: Mapping[str, Any], seed: int, losses: Sequence[Any]) -> str:
+    """Return what two runs must have in common to share a compiled step, their data apart.
+
+    Args:
+        settings: Of a run.
+        seed: Of its network.
+        losses: Among which the step chooses.
+    """
+    whole = settings["pipeline"]["analysis"] == "whole"
+    shape = settings["dataset"]["size"] if whole else settings["pipeline"]["patch"]
+    training = {name: settings["training"][name] for name in COMPILED}
+    training["optimiser"] = {**training["optimiser"], "learning_rate": None}  # given anew with every step
+    batch = [shape, settings["dataset"]["channels"], settings["training"]["batch_size"]]
+    return json.dumps([settings["network"], seed, batch, training, losses], sort_keys=True)
 
 
 COUNTED = ("grid", "mask", "auc", "distances", "hec", "parts")

@@ -5,6 +5,7 @@ import platform
 import resource
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ PACKAGES = (
     "keras",
     "tensorflow",
     "jax",
+    "jaxlib",
     "torch",
     "numpy",
+    "numba",
     "scipy",
     "pandas",
     "pillow",
@@ -35,6 +38,7 @@ def fingerprint(settings: Mapping[str, Any]) -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "backend": keras.backend.backend(),
         "threads": settings["training"]["threads"],
+        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
         "python": platform.python_version(),
         "versions": versions(),
     }
@@ -90,7 +94,21 @@ def devices(backend: str) -> list[str]:
     return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
 
 
+def forget_peak() -> None:
+    """Let `peak_memory` of this process count from now on, where the system can (Linux)."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
+
+
 def peak_memory(whose: int = resource.RUSAGE_SELF) -> int:
-    """Return a high-water mark of memory in MiB: of this process, or with ``RUSAGE_CHILDREN`` of its largest child."""
+    """Return a high-water mark of memory in MiB: of this process, or with ``RUSAGE_CHILDREN`` of its largest child.
+
+    That of this process counts from the last `forget_peak`; where the system cannot forget, from its start.
+    """
+    status = Path("/proc/self/status")
+    lines = status.read_text(encoding="utf-8").splitlines() if status.is_file() else []
+    marks = [int(line.split()[1]) for line in lines if line.startswith("VmHWM:")]  # in KiB
+    if whose == resource.RUSAGE_SELF and marks:
+        return marks[0] // 2**10
     scale = 2**20 if sys.platform == "darwin" else 2**10
     return resource.getrusage(whose).ru_maxrss // scale

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -68,13 +69,15 @@ def _how(found: argparse.ArgumentParser) -> None:
         "--workers", type=_positive, help="runs at once (default: what cores, threads and free memory allow)"
     )
     found.add_argument(
-        "--ray", metavar="ADDRESS", help="run on a Ray cluster (auto, HOST:PORT); needs uv sync --extra cluster"
+        "--ray",
+        metavar="ADDRESS",
+        help="run on a Ray cluster (auto, HOST:PORT); needs uv sync --inexact --extra cluster",
     )
     found.add_argument(
         "--track",
         metavar="mlflow:URI",
         help="copy parameters, curves and files of each run to MLflow, as to mlflow:sqlite:///runs.db; "
-        "needs uv sync --extra tracking",
+        "needs uv sync --inexact --extra tracking",
     )
     found.add_argument(
         "--dry-run", action="store_true", help="say what would be run, at what cost, and what data is missing"
@@ -111,7 +114,17 @@ def seeds(text: str) -> list[int]:
         raise ConfigError(f"--seeds {text}: expected 0-4 or 0,2,5") from error
     if not found:
         raise ConfigError(f"--seeds {text}: the range is empty")
+    if len(set(found)) < len(found):
+        raise ConfigError(f"--seeds {text}: expected different seeds")
     return found
+
+
+def again(table: str, asked: argparse.Namespace) -> str:
+    """Return the call that makes the same results: its script, profile, changes and seeds."""
+    script = ["compare_losses.py", str(asked.config)] if "config" in asked else [f"reproduce_{table}.py"]
+    changes = [text for change in asked.set for text in ("--set", change)]
+    seeds = ["--seeds", asked.seeds] if asked.seeds else []
+    return shlex.join(["uv", "run", f"scripts/{script[0]}", *script[1:], "--profile", asked.profile, *changes, *seeds])
 
 
 def add_data(parser: argparse.ArgumentParser, usual: Path | None = None) -> None:
@@ -135,10 +148,20 @@ def root() -> Path:
 
 
 def configuration(table: str) -> Path:
-    """Return the configuration of a table: the clone's, where there is one, or the packaged copy."""
-    mine = root() / "configs" / f"{table}.yaml"
+    """Return the configuration of a table."""
+    return _mine_or_packaged("configs", "rareseg.configs", f"{table}.yaml")
+
+
+def published(table: str) -> Path:
+    """Return the published values of a table, which a user may have completed; no file where nothing was published."""
+    return _mine_or_packaged("results/published", "rareseg.published", f"{table}.csv")
+
+
+def _mine_or_packaged(folder: str, package: str, file: str) -> Path:
+    """Return the clone's file, where there is one, or the packaged copy."""
+    mine = root() / folder / file
     if mine.is_file():
         return mine
     from importlib import resources
 
-    return Path(str(resources.files("rareseg.configs").joinpath(f"{table}.yaml")))
+    return Path(str(resources.files(package).joinpath(file)))

@@ -64,13 +64,14 @@ def render(shown: Mapping[str, Any]) -> str:
     )
 
 
-def of_facts(long: pd.DataFrame, heading: Mapping[str, Any], source: str) -> str:
+def of_facts(long: pd.DataFrame, heading: Mapping[str, Any], source: str, again: str) -> str:
     """Return the page of a table about data sets, for which nothing was trained.
 
     Args:
         long: ``table_long``.
         heading: ``title`` and ``notes``.
         source: The configuration, as it is written.
+        again: The call that makes it again.
     """
     data, compared = layout.data_of(long), int(long["verdict"].isin(["match", "higher", "lower", "close"]).sum())
     same = int((long["verdict"] == "match").sum())
@@ -89,7 +90,7 @@ def of_facts(long: pd.DataFrame, heading: Mapping[str, Any], source: str) -> str
             "facts": tables.facts(long, heading),
             "leaks": heading["notes"],
             "choices": choices(source),
-            "again": [f"uv run scripts/reproduce_{long['table'].iloc[0]}.py"],
+            "again": [again],
             "configuration": source,
         }
     )

@@ -5,7 +5,6 @@ against the losses; here they are copied.
 """
 
 import argparse
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,10 @@ from typing import NamedTuple
 
 from rich.console import Console
 
-from rareseg.experiments import options
+from rareseg import datasets
+from rareseg.datasets import whole
+from rareseg.experiments import options, store
+from rareseg.experiments.config import ConfigError
 
 COMPUTED = {  # name here -> name in docs/losses
     "all-1": "adaptive_log",
@@ -56,19 +58,27 @@ DRAWN = (
 def main(arguments: list[str] | None = None) -> int:
     """Draw all figures below ``<results>/figures/``; return 0, or 2 where the user must change something."""
     asked = _parser().parse_args(arguments)
-    results = asked.results or options.root() / "results" / asked.profile
-    if not (results / "runs").is_dir():
-        print(
-            f"{results} holds no runs. Run a table first, as scripts/reproduce_table3.py --profile demo",
-            file=sys.stderr,
-        )
+    try:
+        return _draw(asked, asked.results or options.root() / "results" / asked.profile)
+    except (ConfigError, datasets.DataError) as error:
+        print(error, file=sys.stderr)
         return 2
-    for table in dict.fromkeys([*(one.table for one in DRAWN), *SWEPT]):
-        if (results / table).is_dir() and (code := _report(table, asked, results)):
+
+
+def _draw(asked: argparse.Namespace, results: Path) -> int:
+    if not (results / "runs").is_dir():
+        raise ConfigError(f"{results} holds no runs. Run a table first, as scripts/reproduce_table3.py --profile demo")
+    known = dict.fromkeys([*(one.table for one in DRAWN), *SWEPT])
+    tables = {table: _cases(results / table) for table in known if (results / table).is_dir()}
+    if asked.case and not any(asked.case in cases for cases in tables.values()):
+        raise ConfigError(f"--case {asked.case}: no table in {results} has a case of this name")
+    for table, cases in tables.items():
+        if code := _report(table, asked, results, asked.case if asked.case in cases else ""):
             return code
     console = Console(highlight=False, width=None if sys.stdout.isatty() else options.WIDTH)
-    for name, found in _figures(results):
-        console.print(f"{name:8} {found}", markup=False, soft_wrap=True)
+    with store.locked(results, lambda sentence: console.print(sentence, markup=False, soft_wrap=True)):
+        for name, found in _figures(results):
+            console.print(f"{name:8} {found}", markup=False, soft_wrap=True)
     console.print(f"All files: {results / 'figures'}", markup=False, soft_wrap=True)
     return 0
 
@@ -85,26 +95,30 @@ def _parser() -> argparse.ArgumentParser:
     return found
 
 
-def _report(table: str, asked: argparse.Namespace, results: Path) -> int:
-    """Bring the figures of a table up to date."""
+def _report(table: str, asked: argparse.Namespace, results: Path, case: str) -> int:
+    """Bring the figures of a table up to date; ``case`` is empty where none of its data sets has the one asked for."""
     from rareseg.experiments.cli import main as run
 
     places = ["--results", str(results), *(["--data", str(asked.data)] if asked.data else [])]
-    case = ["--case", asked.case] if asked.case else []
-    return run(table, ["--profile", asked.profile, "--report-only", *places, *case])
+    return run(table, ["--profile", asked.profile, "--report-only", *places, *(["--case", case] if case else [])])
+
+
+def _cases(table: Path) -> set[str]:
+    """Return the cases of a table's data sets."""
+    parts = [datasets.read_split(path) for path in (table / "splits").glob("*.csv")]
+    return {case for one in parts for ids in one.values() for case in ids}
 
 
 def _figures(results: Path) -> Iterator[tuple[str, str]]:
     """Write the figures; yield the name of each with what became of it."""
     folder = results / "figures"
-    folder.mkdir(exist_ok=True)
     for name, source in COMPUTED.items():
         yield name, _copy(options.root() / "docs" / "losses" / f"{source}.svg", folder / f"{name}.svg")
     for one in DRAWN:
         sources = [results / one.table / "figures" / f"{one.figure}.{kind}" for kind in ("svg", "png")]
         if all(source.is_file() for source in sources):
             for source in sources:
-                shutil.copyfile(source, folder / f"{one.name}{source.suffix}")
+                whole.write(folder / f"{one.name}{source.suffix}", source.read_bytes())
             yield one.name, f"{one.title}, from {one.table}"
         else:
             yield one.name, _missing(folder / one.name, one.title, one.table)
@@ -114,7 +128,7 @@ def _figures(results: Path) -> Iterator[tuple[str, str]]:
 def _copy(source: Path, target: Path) -> str:
     if not source.is_file():
         return f"left out: {source.name} lies in the clone's docs/losses, and there is no clone here"
-    shutil.copyfile(source, target)
+    whole.write(target, source.read_bytes())
     return f"computed from the losses, as docs/losses/{source.name}"
 
 

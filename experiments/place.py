@@ -35,6 +35,12 @@ class Source:
                     return f"{self.path}:{self.lines[path]}: {dotted}"
         return f"{self.path}: {dotted}"
 
+    def wrote(self, loc: tuple[Any, ...]) -> bool:
+        """Return whether just this key was written, be it with the value that it has anyway."""
+        keys = self._as_written(tuple(str(part) for part in loc))
+        changed = [setting.partition("=")[0] for setting in self.settings]
+        return ".".join(keys) in changed or keys in self.lines or ("profiles", self.profile, *keys) in self.lines
+
     def _as_written(self, keys: tuple[str, ...]) -> tuple[str, ...]:
         """Return the keys without the place in the list where `grid` is written as a single product."""
         listed = any(path[-2:] == ("grid", "0") for path in self.lines)

@@ -14,11 +14,12 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from rareseg.experiments import hardware, store
+from rareseg.experiments import grid, hardware, store
 
 Job = Mapping[str, Any]
 WORKER = ("-m", "rareseg.experiments.worker")
@@ -55,12 +56,13 @@ class Child:
 
     def give(self, job: Job) -> None:
         """Hand over a job."""
-        self.job, self.step = job, compiled_step(job)
+        self.job, self.step = job, step_of(job)
         stream = self.process.stdin
         if stream is None:
             raise RuntimeError("a worker was started without standard input")
-        stream.write((json.dumps(job) + "\n").encode())
-        stream.flush()
+        with suppress(BrokenPipeError):  # it died idle: its events end, and say so
+            stream.write((json.dumps(job) + "\n").encode())
+            stream.flush()
 
     def read(self) -> list[dict[str, Any]] | None:
         """Return the events that have arrived, or None once the process is gone."""
@@ -71,7 +73,8 @@ class Child:
     def close(self) -> None:
         """Let the process end, and wait for it."""
         if self.process.stdin:
-            self.process.stdin.close()
+            with suppress(BrokenPipeError):  # of what a dead worker did not read
+                self.process.stdin.close()
         self.process.wait()
         os.close(self.events)
 
@@ -124,12 +127,11 @@ class Pool:
             child.process.terminate()
 
     def _fill(self) -> None:
-        """Give jobs to idle workers, and start workers where there may be more."""
-        if self.signal is not None:
-            return
+        """Give jobs to idle workers, and start workers where there may be more; a signal may come at any time."""
         for child in [child for child in self._children if child.job is None]:
-            self._give_next(child)
-        while len(self._children) < self._workers and (job := self._next(None)) is not None:
+            if self.signal is None:
+                self._give_next(child)
+        while self.signal is None and len(self._children) < self._workers and (job := self._next(None)) is not None:
             child = Child(*process_kind(job), self._log, self._free_gpus(job["training"]["devices"]))
             self._children.append(child)
             self._selector.register(child.events, selectors.EVENT_READ, child)
@@ -151,6 +153,8 @@ class Pool:
         self._waiting.remove(job)
         self._report({"kind": "started", "run": job["id"]})
         child.give(job)
+        if self.signal is not None:  # it came while the worker was started, and has not reached it
+            child.process.terminate()
 
     def _next(self, child: Child | None) -> Any:
         """Choose a job: for a worker's compiled step, else for the step with most work for each worker that has it.
@@ -158,13 +162,13 @@ class Pool:
         Long jobs come first, so that at the end no worker is idle for long.
         """
         fitting = [job for job in self._waiting if child is None or child.kind == process_kind(job)]
-        work = Counter(compiled_step(job) for job in fitting)
+        work = Counter(step_of(job) for job in fitting)
         held = Counter(other.step for other in self._children if other is not child)
         own = None if child is None else child.step
 
         def rank(job: Job) -> tuple[bool, float, int]:
-            step, training = compiled_step(job), job["settings"]["training"]
-            return step != own, -work[step] / (1 + held[step]), -(training["steps"] or training["epochs"])
+            step = step_of(job)
+            return step != own, -work[step] / (1 + held[step]), -job["operations"]
 
         return self._first_free(sorted(fitting, key=rank))
 
@@ -198,7 +202,10 @@ class Pool:
         self._selector.unregister(child.events)
         self._children.remove(child)
         child.close()
-        if child.job is not None:
+        if child.job is not None and self.signal is not None:  # before it could be asked to save
+            reason = "its worker has ended; what was saved before stands"
+            self._report({"kind": "interrupted", "run": child.job["id"], "reason": reason})
+        elif child.job is not None:
             status = child.process.returncode
             cause = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
             memory = hardware.peak_memory(resource.RUSAGE_CHILDREN)
@@ -230,14 +237,9 @@ def process_kind(job: Job) -> tuple[int, bool, int]:
     return training["threads"], training["deterministic"], training["devices"]
 
 
-def compiled_step(job: Job) -> str:
-    """Return what two jobs must have in common to share a compiled step."""
-    settings, training = job["settings"], job["settings"]["training"]
-    whole = settings["pipeline"]["analysis"] == "whole"
-    shape = settings["dataset"]["size"] if whole else settings["pipeline"]["patch"]
-    parts = [settings["network"], job["seed"], shape, settings["dataset"]["channels"], training["batch_size"]]
-    parts += [training[name] for name in ("optimiser", "supervision", "mixed_precision", "xla")]
-    return json.dumps(parts, sort_keys=True)
+def step_of(job: Job) -> str:
+    """Return what stands for the compiled step of a job."""
+    return grid.compiled_step(job["settings"], job["seed"], job["losses"])
 
 
 def environment(threads: int, gpus: Sequence[str] | None = None) -> dict[str, str]:

@@ -17,7 +17,7 @@ from rich.progress import Progress
 
 from rareseg import datasets, pipeline
 from rareseg.datasets import whole
-from rareseg.datasets.facts import cache_folder
+from rareseg.datasets.facts import cache_folder, forget
 from rareseg.experiments import config, contact_sheet, inventory, store
 from rareseg.experiments.cases import open_dataset
 from rareseg.experiments.catalogue import nearest
@@ -129,6 +129,9 @@ class Command:
         """Do it for every data set; return the exit code."""
         done: dict[str, Prepared] = {}
         failed: list[str] = []
+        if self.options.afresh:
+            for folder in {self._folder(key, plan) for key in self.keys for plan in inventory.planned(self.plans, key)}:
+                forget(folder)
         for key in self.keys:
             try:
                 done[key] = self._prepare(key)
@@ -186,7 +189,7 @@ class Command:
     def _report(self, key: str, dataset: datasets.Dataset) -> Any:
         """Read every case, or recall what was read."""
         with self._progress(f"{key}: reading", len(dataset.cases)) as step:
-            report = dataset.report(lambda _: step(), self.options.workers, remember=not self.options.afresh)
+            report = dataset.report(lambda _: step(), self.options.workers, remember=True)
         if not report.checks:
             raise datasets.DataError(f"{key}: none of {len(dataset.cases)} cases can be used. {report.faults[0]}")
         return report

@@ -4,7 +4,6 @@
 """
 
 import math
-import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +16,7 @@ from rich.console import Console
 
 from rareseg import evaluation
 from rareseg.datasets import whole
+from rareseg.evaluation.overlap import canonical
 from rareseg.experiments import grid, layout, page, stored, tables
 from rareseg.experiments.cases import Cases
 from rareseg.experiments.choices import choices
@@ -66,7 +66,7 @@ class Report:
         results: The results folder.
         source: The YAML file; its comments say what was chosen.
         profile: The profile that was asked for.
-        settings: What ``--set`` changed.
+        again: The call that makes it again.
         case: The case shown in figures; empty for the one that a rule chooses.
     """
 
@@ -78,7 +78,7 @@ class Report:
     results: Path
     source: Path | None = None
     profile: str = "paper"
-    settings: Sequence[str] = ()
+    again: str = ""
     case: str = ""
 
     @property
@@ -90,14 +90,10 @@ class Report:
         """Write all files, and print the table."""
         made = self.tables()
         baselines, heading = self._baselines(), self._heading(made)
-        files = {
-            "table_long.csv": evaluation.to_csv(made.long),
-            "table_wide.csv": evaluation.to_csv(tables.wide(made.long)),
+        files = tables.files(made.long, heading, baselines) | {
             "pairs.csv": evaluation.to_csv(made.pairs),
             "sweep.csv": evaluation.to_csv(made.sweep),
             "baselines.csv": evaluation.to_csv(baselines),
-            "table.md": tables.markdown(made.long, heading, baselines),
-            "table.tex": tables.latex(made.long, heading, baselines),
         }
         for file, text in files.items():
             whole.write(self.folder / file, text)
@@ -117,10 +113,11 @@ class Report:
         """Return all frames."""
         settings, frames = self._settings(), stored.frames(self.due, self.opened, self._aggregation())
         cells = self._cells(self._points())
-        sweep = evaluation.sweep(cells, frames.runs, frames.test, settings)
+        measured = evaluation.collect(cells, frames.runs, frames.test)
+        sweep = evaluation.sweep(cells, measured, settings)
         cells = self._cells(self._chosen(cells, frames, settings))
-        long = evaluation.table_long(cells, frames.runs, frames.test, stored.published(self.config.table), settings)
-        values = evaluation.case_values(cells, frames.runs, frames.test, settings)
+        long = evaluation.table_long(cells, measured, stored.published(self.config.table), settings)
+        values = evaluation.case_values(cells, measured, settings)
         pairs = evaluation.pairs(values, rows=settings.rows, blocks=settings.blocks)
         judged = evaluation.block_verdicts(long, pairs, rows=settings.rows, blocks=settings.blocks)
         verdict = evaluation.table_verdict(long, judged)
@@ -150,7 +147,7 @@ class Report:
         found = frames.test if how == "best_test" else frames.validation
         one = cells.drop_duplicates(["dataset", "network", "loss", "arguments"]).assign(metric="dsc")
         known = frames.runs.assign(state=frames.runs["state"].where(frames.runs["run"].isin(found["run"]), "not_run"))
-        values = evaluation.case_values(one, known, found, settings)
+        values = evaluation.case_values(one, evaluation.collect(one, known, found), settings)
         return evaluation.choose(points, values, how if isinstance(how, float) else None)
 
     def _claims(self, long: pd.DataFrame, pairs: pd.DataFrame, sweep: pd.DataFrame) -> pd.DataFrame:
@@ -236,11 +233,13 @@ class Report:
 
     def _baselines(self) -> pd.DataFrame:
         """Return what needs no training, on the test cases of each data set of images with two classes."""
-        rows = []
+        rows, metric = [], self.config.report.metric
+        if canonical(metric) not in evaluation.METRICS:
+            metric = "dsc"  # of a threshold there are counts alone
         for key, cases in self.opened.items():
             settings = next(point.settings for point in self.points if point.dataset == key)
             if len(cases.classes) == 2 and len(cases.prepared[0].shape) == 2:
-                rows += _baseline_rows(key, cases, settings, self.config.report.metric)
+                rows += _baseline_rows(key, cases, settings, metric)
         return pd.DataFrame(rows, columns=["baseline", "dataset", "metric", "class", "ours", "data"])
 
     # The page
@@ -270,7 +269,10 @@ class Report:
             "failed": list(self._failed()),
             "sections": [{**section, "worst": self._worst(section)} for section in drawn.sections],
             "runs": [_run_row(one) for one in self.due],
-            "again": list(self._again()),
+            "again": [
+                self.again,
+                f"{self.again} --report-only    # tables and report alone, from what is stored",
+            ],
             "configuration": source,
         }
 
@@ -290,8 +292,9 @@ class Report:
         return [*within, evaluation.across_blocks(made.long, metric, **names)[2]] if within else []
 
     def _worst(self, section: dict[str, Any]) -> list[dict[str, Any]]:
-        """Return the cases with the lowest mean over losses, with links to what was predicted."""
-        means = section["values"].mean(axis=1).dropna().sort_values(kind="stable")[:WORST]
+        """Return the cases with the worst mean over losses, with links to what was predicted."""
+        lowest_first = self.config.report.metric not in evaluation.DISTANCES
+        means = section["values"].mean(axis=1).dropna().sort_values(kind="stable", ascending=lowest_first)[:WORST]
         runs = [(layout.name(row), one) for row, one in section["runs"].items() if one is not None]
         rows = []
         for case, value in means.items():
@@ -299,15 +302,6 @@ class Report:
             links = [(label, f"../{path.relative_to(self.results)}") for label, path in maps if path is not None]
             rows.append({"id": str(case), "value": f"{value:.3f}", "links": links})
         return rows
-
-    def _again(self) -> Iterator[str]:
-        """Yield the commands that make this again."""
-        changes = [text for change in self.settings for text in ("--set", change)]
-        call = shlex.join(
-            ["uv", "run", f"scripts/reproduce_{self.config.table}.py", "--profile", self.profile, *changes]
-        )
-        yield call
-        yield f"{call} --report-only    # tables and report alone, from what is stored"
 
 
 def _baseline_rows(key: str, cases: Cases, settings: Any, metric: str) -> list[list[Any]]:
@@ -349,7 +343,8 @@ def _counts(verdict: Any) -> str:
 def _block_row(row: dict[Any, Any], interval: tuple[float, float]) -> dict[str, str]:
     shown = {key: "; ".join(map(layout.name, row[key].split(";"))) for key in ("best", "published_best")}
     between = f" [{interval[0]:.2f}, {interval[1]:.2f}]"
-    tau = "" if pd.isna(row["tau"]) else f"{row['tau']:.2f}{between} (one-sided p {row['p_agrees']:.2g})"
+    found = f"{row['tau']:.2f}{between} (one-sided p {row['p_agrees']:.2g}); Spearman {row['spearman']:.2f}"
+    tau = "" if pd.isna(row["tau"]) else found
     block = row["block"].removesuffix(f"/{evaluation.FOREGROUND}")
     return {"name": layout.name(block), "winner": row["winner"], "order": row["order"], "tau": tau, **shown}
 
@@ -359,7 +354,7 @@ def _run_row(one: Due) -> dict[str, str]:
     hours, memory = record.get("hours"), record.get("peak_memory_mib")
     return {
         "id": one.run.id,
-        "state": record.get("state", "not run"),
+        "state": "finished" if one.finished() else record.get("state", "not run"),  # a kill may precede its last record
         "hours": "" if hours is None else f"{hours:.2f}",
         "memory": "" if memory is None else f"{memory:,.0f}",
     }

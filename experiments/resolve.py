@@ -1,5 +1,6 @@
 """From a configuration to the plain values that hold for one point of its grid."""
 
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -38,6 +39,30 @@ def triples(config: Config) -> Iterator[dict[str, str]]:
                     if (dataset, network, loss) not in seen:
                         seen.add((dataset, network, loss))
                         yield {"dataset": dataset, "network": network, "loss": loss}
+
+
+def cells(config: Config) -> list[tuple[str, str, str, str]]:
+    """Return every point of the grid without its seed: data set, network, loss, swept arguments."""
+    return [
+        (point["dataset"], point["network"], point["loss"], arguments_text(swept))
+        for point in triples(config)
+        for swept in swept_at(config, point["loss"])
+    ]
+
+
+def swept_at(config: Config, loss: str) -> list[dict[str, float]]:
+    """Return the swept arguments of a loss, one mapping per point of its sweep; without one, a single empty mapping."""
+    if loss not in config.sweep:
+        return [{}]
+    found = []
+    for product in config.sweep[loss].root:
+        found += [dict(zip(product, values, strict=True)) for values in itertools.product(*product.values())]
+    return found
+
+
+def arguments_text(swept: dict[str, float]) -> str:
+    """Return ``epsilon=0.5;omega=10``."""
+    return ";".join(f"{argument}={value:g}" for argument, value in swept.items())
 
 
 def sections_at(config: Config, point: Mapping[str, str], source: Source | None = None) -> dict[str, Any]:

@@ -23,6 +23,7 @@ def score(
     settings: Mapping[str, Any],
     drawing: pipeline.Settings,
     folder: Path,
+    go_on: Callable[[], None] = lambda: None,
 ) -> None:
     """Predict cases and write ``predictions/`` (of the test part), ``scores.npz``, ``batches.csv``, last ``cases.csv``.
 
@@ -33,18 +34,21 @@ def score(
         settings: Values of the section `evaluation`; ``parts`` says which parts are predicted.
         drawing: Settings of the pipeline.
         folder: Where the files go.
+        go_on: Called for each case; raises where a signal asked to stop.
     """
     rows: list[list[Any]] = []
     areas = Areas(len(data.classes)) if settings["auc"] else None
     batches = Batchwise(drawing.batch_size, len(data.classes)) if settings["aggregation"] == "keras_batch" else None
-    output = "probabilities" if areas or batches else "label"
+    output = "both" if areas or batches else "label"
+    probabilities: Any
     for part in settings["parts"]:
         maps = pipeline.predict_many(forward, parts[part], drawing, grid=settings["grid"], output=output)
         for (case, truth, mask, spacing), answer in zip(_truths(data, parts[part], settings), maps, strict=True):
-            predicted = answer if output == "label" else answer.argmax(axis=-1).astype(np.uint8)
-            found = areas.add(answer, truth, mask, part) if areas else {}
-            if batches and part == "test":
-                batches.add(answer, truth)
+            go_on()
+            predicted, probabilities = answer if output == "both" else (answer, None)
+            found = areas.add(probabilities, truth, mask, part) if areas else {}
+            if batches:
+                batches.add(part, probabilities, truth)
             for label, row in _counted(truth, predicted, len(data.classes), mask, settings["hec"]).items():
                 far = _distances(truth, predicted, label, spacing) if settings["distances"] else []
                 rows.append([part, case.id, case.group, label, *row, found.get(label), *far])
@@ -65,7 +69,7 @@ def _distances(truth: np.ndarray, predicted: np.ndarray, label: int | str, spaci
 
 
 class Batchwise:
-    """Metrics of batches of test cases, as the related code of ALL computes them.
+    """Metrics of batches of cases, as the related code of ALL computes them.
 
     Args:
         size: Cases per batch.
@@ -73,22 +77,25 @@ class Batchwise:
     """
 
     METRICS = ("dsc", "jaccard", "recall", "precision", "specificity")
-    columns = ("case", "group", "class", *METRICS)
+    columns = ("part", "case", "group", "class", *METRICS)
 
     def __init__(self, size: int, classes: int) -> None:
         self._size, self._labels = size, range(1, classes)
         self._waiting: list[tuple[np.ndarray, np.ndarray]] = []
         self._rows: list[list[Any]] = []
-        self._number = 0
+        self._number, self._part = 0, ""
 
-    def add(self, probabilities: np.ndarray, truth: np.ndarray) -> None:
-        """Take a case: probabilities (*space, K) and classes (*space)."""
+    def add(self, part: str, probabilities: np.ndarray, truth: np.ndarray) -> None:
+        """Take a case: its part, probabilities (*space, K) and classes (*space). No batch holds cases of two parts."""
+        if self._waiting and part != self._part:
+            self._close()
+        self._part = part
         self._waiting.append((probabilities, truth))
         if len(self._waiting) == self._size:
             self._close()
 
     def rows(self) -> list[list[Any]]:
-        """Return the rows of all batches; the last one may be smaller."""
+        """Return the rows of all batches; the last one of a part may be smaller."""
         if self._waiting:
             self._close()
         return self._rows
@@ -97,7 +104,7 @@ class Batchwise:
         probabilities, truth = (np.stack(arrays) for arrays in zip(*self._waiting, strict=True))
         for label in self._labels:
             found = evaluation.batch_metrics(probabilities[..., label], truth == label)
-            self._rows.append([self._number, "", label, *(found[name] for name in self.METRICS)])
+            self._rows.append([self._part, self._number, "", label, *(found[name] for name in self.METRICS)])
         self._waiting, self._number = [], self._number + 1
 
 

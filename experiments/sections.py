@@ -1,9 +1,20 @@
 """The sections of a configuration and what each key may hold; unknown keys are refused."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, model_validator
 
+
+def _different(values: list[Any]) -> list[Any]:
+    if len(set(values)) < len(values):
+        raise ValueError("expected different values")
+    return values
+
+
+Value = TypeVar("Value")
+Different = Annotated[
+    list[Value], Field(min_length=1, json_schema_extra={"uniqueItems": True}), AfterValidator(_different)
+]
 Metric = Literal["dsc", "f1", "jaccard", "recall", "precision", "specificity", "auc", "hd95", "assd"]
 Symbol = Literal["epsilon", "omega", "gamma"]
 Axes = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=2, max_length=3)]
@@ -292,20 +303,23 @@ class Evaluation(Section):
     empty: Literal["nan", "one", "zero"] = Field(
         "nan", description="value of a case without foreground in truth and prediction"
     )
-    metrics: list[Metric] = Field(
-        ["dsc", "jaccard", "precision", "recall"], min_length=1, description="columns of the table"
-    )
+    metrics: Different[Metric] = Field(["dsc", "jaccard", "precision", "recall"], description="columns of the table")
     auc: bool = Field(False, description="also compute the area under the ROC curve")
     distances: bool = Field(False, description="also measure the distances of surfaces, hd95 and assd")
     hec: bool = Field(False, description="also count all foreground classes as one, `hec`: kidney plus tumour")
-    parts: list[Literal["validation", "test"]] = Field(["test"], min_length=1, description="cases that are predicted")
+    parts: Different[Literal["validation", "test"]] = Field(
+        ["test"], description="cases that are predicted: those of the test, which make the table, and others besides"
+    )
 
 
 class Report(Section):
     """What leads the report."""
 
     metric: Metric = Field("dsc", description="primary metric of figures, tests and orders")
-    network: str = Field(description="primary network; where it is not given, the first of the grid")
+    network: str = Field(
+        description="primary network: its blocks come first, and the figure over gamma is its own; "
+        "not given: the first of the grid"
+    )
     reference: str = Field(description="the loss that the others are tested against; not given: the first of the grid")
     margin: float = Field(0.02, ge=0, le=1, description="difference that still counts as close")
     gamma_selection: Literal["validation", "best_test"] | float | None = Field(
@@ -318,10 +332,21 @@ class Report(Section):
 class Compare(Section):
     """Which columns of the table are rows of a comparison, and which make a block."""
 
-    rows: list[str] = Field(["loss"], min_length=1, description="columns that name a row of a block")
-    blocks: list[str] = Field(
-        ["dataset", "network", "metric", "class"], min_length=1, description="columns that name a block"
+    rows: Different[Literal["network", "loss", "arguments"]] = Field(
+        ["loss"], description="columns that name a row of a block"
     )
+    blocks: Different[Literal["dataset", "network", "loss", "metric", "class"]] = Field(
+        ["dataset", "network", "metric", "class"],
+        description="columns that name a block; of these dataset, metric and class always",
+    )
+
+    @model_validator(mode="after")
+    def _alike_within_a_block(self) -> "Compare":
+        if not {"dataset", "metric", "class"} <= set(self.blocks):
+            raise ValueError("expected dataset, metric and class among the blocks: nothing is compared across them")
+        if both := [name for name in self.rows if name in self.blocks]:
+            raise ValueError(f"expected {both[0]} under rows or under blocks, not under both")
+        return self
 
 
 class Symbols(Section):
@@ -364,7 +389,9 @@ class Config(Section):
         description="folder of the results and name of the published table; not given: the file's",
     )
     title: str = Field(description="heading of tables and figures; not given: the name of the table")
-    seeds: list[int] = Field([0], min_length=1, description="seeds of weights, batches and dropout, not of the split")
+    seeds: Different[Annotated[int, Field(ge=0)]] = Field(
+        [0], description="seeds of weights, batches and dropout, not of the split"
+    )
     grid: Grid = Field(description="the runs: one product of data sets, networks and losses, or a list of products")
     sweep: dict[str, Sweep] = Field(
         {},

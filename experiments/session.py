@@ -90,14 +90,12 @@ class Session:
         seed: Seed of its weights and dropout.
         input_shape: (*space, channels).
         classes: Number of classes.
-        training: Values of the section `training`; those of ``KEYS`` are used.
+        training: Values of the section `training`; those of ``grid.COMPILED`` are used.
         choices: Configurations of the losses to choose from.
 
     Raises:
         ValueError: If there are fewer devices than ``training`` asks for.
     """
-
-    KEYS = ("optimiser", "supervision", "mixed_precision", "xla", "devices")
 
     def __init__(
         self,

@@ -60,7 +60,9 @@ def locked(folder: Path, tell: Callable[[str], None]) -> Iterator[None]:
         try:
             lock.acquire(timeout=0)
         except filelock.Timeout:
-            holder = owner.read_text(encoding="utf-8") if owner.exists() else "another process"
+            holder = "another process"
+            with contextlib.suppress(FileNotFoundError):  # it may let go at this moment
+                holder = owner.read_text(encoding="utf-8")
             tell(f"{folder} is in use by {holder}; this command waits for it")
             lock.acquire()
         owner.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
@@ -114,6 +116,11 @@ class Run:
             yield True
         finally:
             lock.release()
+
+    def sweep(self) -> None:
+        """Remove what killed writers left; for whoever holds the run."""
+        for folder in (self.folder, *self.folder.glob("evaluation-*"), *self.folder.glob("evaluation-*/predictions")):
+            whole.sweep(folder, untouched=0)
 
     def held(self) -> bool:
         """Return whether another process holds the run."""

@@ -1,7 +1,6 @@
 """What runs left behind, as frames: counts per case, histories, ROC curves, label maps; and tables made earlier."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from rareseg import datasets, evaluation
+from rareseg.experiments import options
 from rareseg.experiments.cases import Cases
 from rareseg.experiments.store import Due
 
@@ -97,8 +97,8 @@ def history(one: Due) -> pd.DataFrame:
     return pd.read_csv(one.run.folder / "history.csv")
 
 
-def curves(one: Due) -> Iterator[tuple[str, tuple[np.ndarray, np.ndarray, float]]]:
-    """Yield the label of each class with the ROC curve of all test pixels, pooled, and its area."""
+def curves(one: Due) -> Iterator[tuple[str, tuple[np.ndarray, np.ndarray, float, float]]]:
+    """Yield the label of each class with the ROC curve of all test pixels, pooled, its area, and the area's error."""
     path = one.evaluation / "scores.npz"
     if not path.is_file():
         return
@@ -106,7 +106,8 @@ def curves(one: Due) -> Iterator[tuple[str, tuple[np.ndarray, np.ndarray, float]
         for key in kept.files:
             histogram = kept[key]
             label = key.removeprefix("histogram").removeprefix("_") or "1"
-            yield label, (*evaluation.roc_points(histogram), evaluation.pooled_auc(histogram))
+            area, error = evaluation.pooled_auc(histogram), evaluation.pooled_auc_error(histogram)
+            yield label, (*evaluation.roc_points(histogram), area, error)
 
 
 def label_map(one: Due, case: str) -> Path | None:
@@ -119,9 +120,8 @@ def label_map(one: Due, case: str) -> Path | None:
 
 
 def published(table: str) -> pd.DataFrame:
-    """Return a published table: the clone's file, which a user may have completed, or the packaged one; else no row."""
-    folder = resources.files("rareseg.published")
-    path = folder.joinpath(f"{table}.csv")
+    """Return a published table; no row where nothing was published."""
+    path = options.published(table)
     if path.is_file():
         return evaluation.from_csv(path.read_text(encoding="utf-8"))
     return published("table3").iloc[:0]  # a table of one's own has its columns

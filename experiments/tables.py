@@ -17,6 +17,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from rareseg.evaluation import to_csv
 from rareseg.experiments.layout import (
     MISSING,
     Cell,
@@ -123,6 +124,16 @@ def wide(long: pd.DataFrame) -> pd.DataFrame:
             line[f"{head} verdict"] = cell.verdict
         lines.append(line | {"data": data_of(long)})
     return pd.DataFrame(lines)
+
+
+def files(long: pd.DataFrame, heading: Mapping[str, Any], baselines: pd.DataFrame | None = None) -> dict[str, str]:
+    """Return name and text of the files that every table has; arguments as `markdown`."""
+    return {
+        "table_long.csv": to_csv(long),
+        "table_wide.csv": to_csv(wide(long)),
+        "table.md": markdown(long, heading, baselines),
+        "table.tex": latex(long, heading, baselines),
+    }
 
 
 def markdown(long: pd.DataFrame, heading: Mapping[str, Any], baselines: pd.DataFrame | None = None) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from rareseg import evaluation
+from rareseg.evaluation.overlap import canonical
 from rareseg.experiments.config import ConfigError
 from rareseg.experiments.events import SCALARS
 from rareseg.experiments.store import Run
@@ -60,13 +61,13 @@ class Tracker:
 
     def _take(self, event: Mapping[str, Any]) -> None:
         name = event["run"]
-        if event["kind"] in ("resumed", "epoch", "scoring") and name not in self._known:
+        if event["kind"] in ("resumed", "epoch", "scoring", *STATUS) and name not in self._known:
             self._known[name] = self._begin(self._jobs[name])
         if event["kind"] == "epoch":
             values = {key: event[key] for key in SCALARS if event[key] is not None}
             self._log(self._known[name], values, event["step"])
-        if event["kind"] in STATUS and name in self._known:
-            self._end(self._known.pop(name), Run(Path(self._jobs[name]["folder"])), event["kind"])
+        if event["kind"] in STATUS:
+            self._end(self._known.pop(name), self._jobs[name], event["kind"])
 
     def _begin(self, job: Mapping[str, Any]) -> str:
         """Return MLflow's number of a run, a new one if it has none."""
@@ -87,17 +88,17 @@ class Tracker:
         metrics = [self._entities.Metric(key, value, now, step) for key, value in values.items()]
         self._client.log_batch(number, metrics=metrics)
 
-    def _end(self, number: str, run: Run, state: str) -> None:
-        record = run.record()
+    def _end(self, number: str, job: Mapping[str, Any], state: str) -> None:
+        run = Run(Path(job["folder"]))
         self._client.set_tag(number, "rareseg.state", state)
-        self._client.set_tag(number, "rareseg.data", str(record.get("data")))
+        self._client.set_tag(number, "rareseg.data", str(run.record().get("data")))
         for name in FILES:
             if (run.folder / name).is_file():
                 self._client.log_artifact(number, str(run.folder / name))
         if state == "finished":
-            for cases in run.folder.glob("evaluation-*/cases.csv"):
-                self._client.log_artifact(number, str(cases), cases.parent.name)
-                self._log(number, scores(cases, record["settings"]["evaluation"]), step=0)
+            cases = run.evaluation(job["evaluation"]) / "cases.csv"
+            self._client.log_artifact(number, str(cases), cases.parent.name)
+            self._log(number, scores(cases, job["settings"]["evaluation"]), step=0)
         self._client.set_terminated(number, STATUS[state])
 
 
@@ -109,7 +110,7 @@ def connect(target: str, table: str) -> tuple[Any, str]:
     try:
         mlflow = import_module("mlflow")  # of an extra, which the checks of types do not have
     except ImportError as error:
-        raise ConfigError("--track needs MLflow: uv sync --extra tracking") from error
+        raise ConfigError("--track needs MLflow: uv sync --inexact --extra tracking") from error
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     beside = None
@@ -131,10 +132,11 @@ def scores(cases: Path, settings: Mapping[str, Any]) -> dict[str, float]:
 
     table = pd.read_csv(cases)
     how = "pooled" if settings["aggregation"] == "pooled" else "case"
+    counted = [name for name in settings["metrics"] if canonical(name) in evaluation.METRICS]
     found = {}
     for label, rows in table[table["part"] == "test"].groupby("class"):
         counts = rows[["TP", "FP", "FN", "TN"]].to_numpy()[None, :, None]
-        for name in set(settings["metrics"]) & set(evaluation.METRICS):
+        for name in counted:
             found[f"test.{name}.{label}"], _ = evaluation.aggregate(counts, name, how, settings["empty"])
         found[f"test.auc.{label}"] = rows["auc"].mean()
     return {name: value for name, value in found.items() if np.isfinite(value)}

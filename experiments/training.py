@@ -12,7 +12,7 @@ import numpy as np
 from keras import ops
 
 from rareseg.datasets import whole
-from rareseg.experiments import checkpoint, store
+from rareseg.experiments import checkpoint, hardware, store
 from rareseg.experiments.events import EventFile
 from rareseg.experiments.schedule import Watch, learning_rate
 from rareseg.experiments.session import Session
@@ -42,7 +42,7 @@ class Trainer:
     Args:
         session: The compiled step.
         run: Folder of the run.
-        batches: Gives batch ``i`` of epoch ``.epoch``, and its case ids by ``.ids(i)``.
+        batches: Gives batch ``i`` of epoch ``.epoch``, and its case ids by ``.ids(i)``, to ``.workers`` threads.
         loss: Configuration of the loss.
         training: Values of the section `training`.
         validate: Looks at the validation cases; None where there are none.
@@ -64,15 +64,22 @@ class Trainer:
         self.watch = Watch(training["optimiser"]["learning_rate"])
         self._best: list[np.ndarray] | None = None
         self._sums = np.zeros(2 + session.model.overlap.counts.shape[0] * 3)  # of this epoch: loss, seconds, counts
-        self._ahead = Ahead(batches, training["loaders"])
+        self._ahead = Ahead(batches, batches.workers)
         self._saved = time.monotonic()
         session.reset(loss)
 
-    def resume(self) -> int:
-        """Go on from the newest checkpoint; return its step, 0 where there is none."""
-        found = checkpoint.load(self._checkpoints)
+    def resume(self, tell: Callable[[str], None] = print) -> int:
+        """Go on from the newest checkpoint; return its step, 0 where there is none.
+
+        Args:
+            tell: Takes a sentence where the numbers may not be those of an unbroken run, or a checkpoint is damaged.
+        """
+        found = checkpoint.load(self._checkpoints, tell)
         if found:
             state, folder = found
+            if others := sorted(name for name, _ in state.get("versions", {}).items() ^ hardware.versions().items()):
+                names = ", ".join(dict.fromkeys(others))
+                tell(f"its checkpoint was saved with other versions of {names}: the last digits may differ")
             self.session.restore(folder / _WEIGHTS, state["seeds"])
             self.step, self.history = state["step"], state["history"]
             self.watch, self._sums = Watch.of(state["watch"]), np.array(state["sums"])
@@ -166,6 +173,8 @@ class Trainer:
             "sums": self._sums.tolist(),
             "seeds": self.session.seeds(),
             "watch": self.watch.state(),
+            "run": self.run.id,
+            "versions": hardware.versions(),
         }
         files: dict[str, Callable[[Path], Any]] = {_WEIGHTS: self.session.save}
         if self._best is not None:

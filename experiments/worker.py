@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from rareseg.experiments.hardware import fingerprint, peak_memory
+from rareseg.experiments.hardware import devices, fingerprint, forget_peak, gpus, peak_memory
 
 INTERRUPTED = 75
 """Exit status of a worker that saved its state because it was told to stop."""
@@ -121,6 +121,8 @@ class Worker:
         from rareseg.experiments.training import Diverged, Interrupted
 
         began = time.monotonic()
+        forget_peak()
+        run.sweep()
         try:
             self._train_and_score(run, job)
             state, reason = "finished", None
@@ -131,26 +133,31 @@ class Worker:
         except Exception as error:
             traceback.print_exc()
             state, reason = "failed", failure(error, job["settings"])
-        spent = (time.monotonic() - began) / 3600 + run.record().get("hours", 0)
-        run.update(state=state, reason=reason, hours=round(spent, 5), peak_memory_mib=peak_memory())
+        before = run.record()
+        spent = (time.monotonic() - began) / 3600 + before.get("hours", 0)
+        peak = max(peak_memory(), before.get("peak_memory_mib", 0))
+        run.update(state=state, reason=reason, hours=round(spent, 5), peak_memory_mib=peak)
         self._send(kind=state, run=run.id, reason=reason)
 
     def _train_and_score(self, run: Any, job: Mapping[str, Any]) -> None:
-        from rareseg.experiments import cases, scoring
+        from rareseg.experiments import cases, scoring, store
 
         settings = job["settings"]
+        refuse_chance(settings["training"])
         drawing = cases.pipeline_settings(settings)
         data, parts = self._data(job, settings)
         session = self._compiled(job, settings, parts, len(data.classes))
-        run.update(**_start_record(job, data.kind))
         if run.weights.is_file():
             session.network.load_weights(run.weights)
         else:
+            run.update(**_start_record(job, data.kind))
             self._train(session, run, job, parts, drawing)
+        shutil.rmtree(run.folder / "checkpoint", ignore_errors=True)
         target = run.evaluation(job["evaluation"])
         if not (target / "cases.csv").is_file():
             self._send(kind="scoring", run=run.id)
-            scoring.score(session.predict, data, parts, settings["evaluation"], drawing, target)
+            store.write_json(target / "scoring.json", _provenance(job))
+            scoring.score(session.predict, data, parts, settings["evaluation"], drawing, target, self._go_on)
 
     def _train(self, session: Any, run: Any, job: Mapping[str, Any], parts: Mapping[str, Any], drawing: Any) -> None:
         from rareseg.experiments.training import Trainer
@@ -158,13 +165,19 @@ class Worker:
         from rareseg.pipeline import Batches
 
         settings = job["settings"]
-        batches = Batches(parts["train"], drawing, seed=job["seed"])
+        batches = Batches(parts["train"], drawing, seed=job["seed"], workers=settings["training"]["loaders"])
         validated = Validation(session, parts["validation"], drawing, job["seed"]) if parts["validation"] else None
         trainer = Trainer(session, run, batches, settings["loss"], settings["training"], validated)
-        if step := trainer.resume():
+        if step := trainer.resume(lambda text: self._send(kind="note", run=run.id, text=text)):
             self._send(kind="resumed", run=run.id, step=step, steps=trainer.steps)
         trainer.fit(lambda row: self._send(kind="epoch", run=run.id, **row), self._stop)
-        shutil.rmtree(run.folder / "checkpoint", ignore_errors=True)
+
+    def _go_on(self) -> None:
+        """Raise Interrupted where a signal asked to stop."""
+        from rareseg.experiments.training import Interrupted
+
+        if self._stop():
+            raise Interrupted("stopped while its cases were predicted")
 
     def _data(self, job: Mapping[str, Any], settings: Mapping[str, Any]) -> tuple[Any, dict[str, list[Any]]]:
         """Open and divide the data, or take what the last run used."""
@@ -180,17 +193,16 @@ class Worker:
         self, job: Mapping[str, Any], settings: Mapping[str, Any], parts: Mapping[str, Any], classes: int
     ) -> Any:
         """Compile a step, or take the last run's where it is the same."""
+        from rareseg.experiments.grid import compiled_step
         from rareseg.experiments.session import Session
 
-        first, training = parts["train"][0], settings["training"]
+        first = parts["train"][0]
         windows = settings["pipeline"]["analysis"] in ("crop", "grid")
         shape = [*(settings["pipeline"]["patch"] if windows else first.shape), first.channels]
-        chosen = {name: training[name] for name in Session.KEYS}
-        chosen["optimiser"] = {**chosen["optimiser"], "learning_rate": None}  # given anew with every step
-        key = [settings["network"], job["seed"], shape, classes, training["batch_size"], chosen, job["losses"]]
+        key = [compiled_step(settings, job["seed"], job["losses"]), shape, classes]
         if self._session[0] != key:
             self._session = (None, None)  # let go of the old one first
-            built = Session(settings["network"], job["seed"], shape, classes, training, job["losses"])
+            built = Session(settings["network"], job["seed"], shape, classes, settings["training"], job["losses"])
             self._session = (key, built)
         return self._session[1]
 
@@ -208,17 +220,35 @@ def prepare_backend(training: Mapping[str, Any]) -> None:
             tf.config.experimental.enable_op_determinism()
         if not tf.config.list_physical_devices("GPU"):  # rewriting a graph costs 40 % of a first step and gains nothing
             tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    elif keras.backend.backend() == "torch" and training["deterministic"] and gpus():
+        import torch  # pyright: ignore[reportMissingImports]
+
+        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # PyTorch refuses to multiply without
+        torch.use_deterministic_algorithms(True)
+
+
+def refuse_chance(training: Mapping[str, Any]) -> None:
+    """Refuse to promise equal bits where the backend cannot keep it.
+
+    Raises:
+        ValueError: On a GPU with JAX: XLA does not compile the gradient of max pooling deterministically.
+    """
+    import keras
+
+    backend = keras.backend.backend()
+    if training["deterministic"] and backend == "jax" and devices(backend):
+        raise ValueError("training.deterministic: JAX cannot keep it on a GPU. Set it to false, or use TensorFlow")
 
 
 def _start_record(job: Mapping[str, Any], kind: str) -> dict[str, Any]:
     """Return what ``run.json`` says of a run from its start on."""
-    fields = ("dataset", "network", "loss", "arguments", "seed", "settings", "started")
-    return {name: job[name] for name in fields} | {
-        "state": "running",
-        "reason": None,
-        "data": kind,
-        "machine": fingerprint(job["settings"]),
-    }
+    fields = ("dataset", "network", "loss", "arguments", "seed", "settings")
+    return {name: job[name] for name in fields} | {"state": "running", "reason": None, "data": kind} | _provenance(job)
+
+
+def _provenance(job: Mapping[str, Any]) -> dict[str, Any]:
+    """Return when and on what a training or a scoring was done."""
+    return {"started": job["started"], "machine": fingerprint(job["settings"])}
 
 
 def failure(error: Exception, settings: Mapping[str, Any]) -> str:

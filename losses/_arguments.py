@@ -60,7 +60,11 @@ class Argument:
             if isinstance(value, numbers.Integral):
                 return int(value)
             raise ValueError(f"{name} must be a whole number, got {value!r}")
-        return self._numbers(name, value, self.depth) if float in self.kinds or self.depth else value
+        if float in self.kinds or self.depth:
+            return self._numbers(name, value, self.depth)
+        if value is None:
+            raise ValueError(f"{name} must be given, got None")
+        return value
 
     def _numbers(self, name: str, value: Any, depth: int) -> float | list[Any]:
         if isinstance(value, np.generic | np.ndarray):

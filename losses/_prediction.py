@@ -1,9 +1,9 @@
 """What a network says about each pixel: three forms, one interface.
 
-A *view* answers for one class per pixel (the same class everywhere, or each pixel's true class): ``p`` its
-probability, ``q`` = 1 - p, ``ce`` = -log p and ``log_q`` = log(1 - p), each a plane of shape (B, *space). Views
-are lazy: a loss pays for what it asks. Planes instead of a last axis of two or three classes because both backends
-reduce and broadcast such an axis slowly, and TensorFlow sums it with an error of up to 8e-5 in a volume of 160^3.
+A *view* answers for one class per pixel (the same class everywhere, or each pixel's true class), p its probability:
+``q`` = 1 - p, ``ce`` = -log p and ``log_q`` = log(1 - p), each a plane of shape (B, *space). Views are lazy: a loss
+pays for what it asks. Planes instead of a last axis of two or three classes because both backends reduce and broadcast
+such an axis slowly, and TensorFlow sums it with an error of up to 8e-5 in a volume of 160^3.
 """
 
 from collections.abc import Sequence
@@ -52,7 +52,6 @@ class Fixed:
 class View(Protocol):
     """One class per pixel; see the module."""
 
-    p: Any
     q: Any
     ce: Any
     log_q: Any
@@ -110,11 +109,6 @@ class MarginView:
         """1 - p, to full relative precision."""
         return ops.sigmoid(self.excess)
 
-    @cached_property
-    def p(self) -> Any:
-        """Probability."""
-        return ops.sigmoid(-self.excess)
-
 
 class Softmax:
     """Three or more classes from logits, K planes (B, *space)."""
@@ -157,11 +151,6 @@ class SoftmaxView:
     def log_q(self) -> Any:
         """log(1 - p)."""
         return ops.log(ops.maximum(self.q, SMALLEST_SHARE))
-
-    @cached_property
-    def p(self) -> Any:
-        """Probability."""
-        return self.choice.of(self.softmax.probabilities)
 
 
 class Probabilities:

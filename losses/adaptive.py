@@ -14,8 +14,8 @@ from rareseg.losses._base import Based
 class AdaptiveLog(Based):
     """omega ln(1 + x / epsilon) where a loss x is below gamma, x - C above; C makes it continuous.
 
-    Source: Kaul et al. 2021 (ALL), equation (1); C = gamma - omega ln(1 + gamma / epsilon). The slope jumps at gamma
-    from omega / (epsilon + gamma) to 1, although the paper calls the function differentiable.
+    Source: Kaul et al. 2021 (ALL, arXiv 1910.09717), equation (1); C = gamma - omega ln(1 + gamma / epsilon). The
+    slope jumps at gamma from omega / (epsilon + gamma) to 1, although the paper calls the function differentiable.
 
     Args:
         base: The loss x: a name, a mapping of name and arguments, or a loss of this package. A name or mapping gets

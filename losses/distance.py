@@ -9,7 +9,7 @@ from keras import ops
 
 from rareseg.losses._base import Based, ClassLoss, SegmentationLoss
 from rareseg.losses._inputs import as_float, check_shapes, comparable, read_prediction, without_ignored
-from rareseg.losses._pixels import Pixels, share
+from rareseg.losses._pixels import Pixels, Truth, share
 
 
 def signed_distance(labels: np.ndarray, classes: int, spacing: Sequence[float] | None = None) -> np.ndarray:
@@ -86,7 +86,8 @@ class Boundary(Based, ClassLoss):
         if label is not None:
             pixel_weight = without_ignored(comparable(label), self.ignore_class, pixel_weight, y_pred.dtype)
         planes = ops.unstack(ops.cast(maps, y_pred.dtype), num=classes, axis=-1)
-        loss = self._class_mean(planes, read_prediction(y_pred, self.from_logits).probabilities, pixel_weight)
+        prediction = read_prediction(y_pred, self.from_logits)
+        loss = self._class_mean(Pixels(Truth(planes, [], pixel_weight), prediction, self.pool))
         loss = ops.broadcast_to(loss, ops.shape(y_pred)[:1])
         if self.base_loss is None:
             return loss
@@ -103,16 +104,14 @@ class Boundary(Based, ClassLoss):
             )
         check_shapes(y_true[..., :1], y_pred)
 
-    def _class_mean(self, maps: Sequence[Any], probabilities: Sequence[Any], pixel_weight: Any) -> Any:
-        weights = self.weights(len(maps))
-        planes = [v * phi * p for v, phi, p in zip(weights, maps, probabilities, strict=True) if v]
+    def _class_mean(self, pixels: Pixels) -> Any:
+        """Return the loss of each sample; the maps stand in the place of the labels."""
+        weights, maps = self.weights(pixels.classes), pixels.truth.shares
+        planes = [v * phi * p for v, phi, p in zip(weights, maps, pixels.prediction.probabilities, strict=True) if v]
         if not planes:
             return ops.zeros((1,), maps[0].dtype)
-        total: Any = sum(planes[1:], planes[0])
-        counted = ops.ones_like(total) if pixel_weight is None else pixel_weight
-        axes = tuple(range(0 if self.pool == "batch" else 1, len(total.shape)))
-        above, below = (ops.reshape(ops.sum(plane, axis=axes), (-1,)) for plane in (total * counted, counted))
-        return share(above, below, 0.0) / sum(weights)
+        total = pixels.truth.weighted(sum(planes[1:], planes[0]))
+        return share(pixels.sum(total), pixels.count, 0.0) / sum(weights)
 
     def get_config(self) -> dict[str, Any]:
         """Return all arguments in plain JSON types, the weight as it stands."""

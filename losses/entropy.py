@@ -19,7 +19,7 @@ def cross_entropy(term: Term) -> Any:
 class CrossEntropy(ClassLoss):
     """Mean over pixels of -v_c log p_c, c the pixel's class.
 
-    Source: Yeung et al. 2021, equations (1) and (2). The mean divides by the pixels, not by their class weights as
+    Source: Yeung et al. 2022, equations (1) and (2). The mean divides by the pixels, not by their class weights as
     PyTorch does.
     """
 
@@ -32,7 +32,8 @@ class CrossEntropy(ClassLoss):
 class Focal(ClassLoss):
     """Mean over pixels of -v_c a_c (1 - p_c)^gamma log p_c, c the pixel's class.
 
-    Source: Lin et al. 2017, arXiv 1708.02002; Yeung et al. 2021, equations (6) and (7), with alpha = 0.25.
+    Source: Lin et al. 2017, arXiv 1708.02002; Yeung et al. 2022, equations (6) and (7). Their alpha = 0.25 weighs all
+    classes alike: ``alpha=[0.25, 0.25]`` here.
 
     Args:
         gamma: How much less well-classified pixels count; 0 is cross entropy.

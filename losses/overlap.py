@@ -72,8 +72,9 @@ def soft_power(x: Any, exponent: float) -> Any:
 class Dice(RegionLoss):
     """One minus the soft Dice coefficient (2 TP + 2 s) / (2 TP + FN + FP + 2 s), averaged over classes.
 
-    Source: Milletari et al. 2016; Yeung et al. 2021 (arXiv 2102.04525), equations (8) and (9). The mean over classes
-    is that of their code; their text sums. Released code with "smooth 1" in this form has s = 0.5 here.
+    Source: Yeung et al. 2022 (arXiv 2102.04525), equations (8) and (9); Milletari et al. 2016, there with squared
+    denominators. The mean over classes is that of Yeung's code; their text sums. Released code with "smooth 1" in this
+    form has s = 0.5 here.
     """
 
     def value(self, pixels: Pixels) -> Any:
@@ -90,7 +91,8 @@ def dice(loss: RegionLoss, pixels: Pixels) -> Any:
 class Jaccard(RegionLoss):
     """One minus the soft Jaccard index (TP + s) / (TP + FN + FP + s), averaged over classes.
 
-    Source: Rahman and Wang 2016; Kaul et al. 2021, whose code pools the batch, takes the foreground alone and s = 1.
+    Source: Rahman and Wang 2016; Kaul et al. 2021. Their code was not released; that of their FocusNet pools the
+    batch, takes the foreground alone and s = 1.
     """
 
     def value(self, pixels: Pixels) -> Any:
@@ -102,7 +104,7 @@ class Jaccard(RegionLoss):
 class Tversky(RegionLoss):
     """One minus the Tversky index (TP + s) / (TP + alpha FP + beta FN + s), averaged over classes.
 
-    Source: Salehi et al. 2017, arXiv 1706.05721; Yeung et al. 2021, equations (10) and (11). delta = 0.5 is Dice,
+    Source: Salehi et al. 2017, arXiv 1706.05721; Yeung et al. 2022, equations (10) and (11). delta = 0.5 is Dice,
     alpha = beta = 1 is Jaccard. Abraham and Khan (2018) write alpha for the weight of false negatives.
 
     Args:

@@ -18,6 +18,8 @@ _POWERS = (  # of t, from t^3 down: the weights of the four coefficients around 
     (-1 / 2, 0, 1 / 2, 0),
     (1 / 6, 2 / 3, 1 / 6, 0),
 )
+_NUMBER, _VECTOR = ir.IntType(32), ir.VectorType(ir.FloatType(), 4)
+_UNDEFINED, _ZEROS = ir.Constant(_VECTOR, ir.Undefined), ir.Constant(_VECTOR, [0.0] * 4)
 
 
 def _gather(planes: int) -> Callable[..., Any]:
@@ -26,58 +28,73 @@ def _gather(planes: int) -> Callable[..., Any]:
     A row is one vector of four: numba leaves scalar loops of this length scalar, which takes three times as long.
     """
 
+    def code(context: Any, builder: Any, signature: Any, arguments: Sequence[Any]) -> Any:
+        array, plane_weights, row_weights = (
+            context.make_array(signature.args[k])(context, builder, arguments[k]) for k in (0, 4, 5)
+        )
+        _, plane, plane_stride, row_stride, _, _, place, offset = arguments
+        rows = [_weight(builder, row_weights, k, place) for k in range(4)]
+        total = _ZEROS
+        for k in range(planes):
+            part = _rows_sum(builder, array, plane, row_stride, rows)
+            if planes > 1:  # a single one has no weight
+                part = _multiply_add(builder, part, _weight(builder, plane_weights, k, place), total)
+            total, plane = part, builder.add(plane, plane_stride)
+        return _sum(builder, builder.fmul(total, _last_weights(builder, offset)))
+
     @intrinsic
     def gather(
         _: Any, flat: Any, at: Any, plane_stride: Any, row_stride: Any, plane_w: Any, row_w: Any, x: Any, t: Any
     ) -> Any:
-        signature = types.float32(flat, at, plane_stride, row_stride, plane_w, row_w, x, t)
-        vector, number = ir.VectorType(ir.FloatType(), 4), ir.IntType(32)
-        undefined = ir.Constant(vector, ir.Undefined)
-
-        def code(context: Any, builder: Any, signature: Any, arguments: Sequence[Any]) -> Any:
-            array, plane_weights, row_weights = (
-                context.make_array(signature.args[k])(context, builder, arguments[k]) for k in (0, 4, 5)
-            )
-            place = arguments[6]
-
-            def shuffle(a: Any, order: Sequence[int]) -> Any:
-                return builder.shuffle_vector(a, undefined, ir.Constant(ir.VectorType(number, 4), order))
-
-            def repeat(a: Any) -> Any:
-                return shuffle(builder.insert_element(undefined, a, number(0)), [0] * 4)
-
-            def multiply_add(a: Any, b: Any, c: Any) -> Any:
-                return builder.fadd(builder.fmul(a, b, flags=("contract",)), c, flags=("contract",))
-
-            def weight(weights: Any, k: int) -> Any:
-                length = builder.extract_value(weights.shape, 1)
-                offset = builder.add(builder.mul(length, ir.Constant(length.type, k)), place)
-                return repeat(builder.load(builder.gep(weights.data, [offset])))
-
-            rows = [weight(row_weights, k) for k in range(4)]
-            total, plane = ir.Constant(vector, [0.0] * 4), arguments[1]
-            for i in range(planes):
-                part, row = ir.Constant(vector, [0.0] * 4), plane
-                for j in range(4):
-                    pointer = builder.bitcast(builder.gep(array.data, [row]), vector.as_pointer())
-                    loaded = builder.load(pointer)
-                    loaded.align = 4
-                    part = multiply_add(loaded, rows[j], part)
-                    row = builder.add(row, arguments[3])
-                total = part if planes == 1 else multiply_add(part, weight(plane_weights, i), total)
-                plane = builder.add(plane, arguments[2])
-            offset = repeat(arguments[7])
-            last = ir.Constant(vector, [0.0] * 4)
-            for power in _POWERS:
-                last = multiply_add(last, offset, ir.Constant(vector, [float(np.float32(value)) for value in power]))
-            total = builder.fmul(total, last)
-            total = builder.fadd(total, shuffle(total, [2, 3, 2, 3]))
-            total = builder.fadd(total, shuffle(total, [1, 1, 1, 1]))
-            return builder.extract_element(total, number(0))
-
-        return signature, code
+        return types.float32(flat, at, plane_stride, row_stride, plane_w, row_w, x, t), code
 
     return gather
+
+
+def _rows_sum(builder: Any, array: Any, row: Any, stride: Any, weights: Sequence[Any]) -> Any:
+    """Sum 4 rows of 4 coefficients, the first at index ``row``, each times its weight."""
+    total = _ZEROS
+    for weight in weights:
+        pointer = builder.bitcast(builder.gep(array.data, [row]), _VECTOR.as_pointer())
+        loaded = builder.load(pointer)
+        loaded.align = 4
+        total = _multiply_add(builder, loaded, weight, total)
+        row = builder.add(row, stride)
+    return total
+
+
+def _weight(builder: Any, weights: Any, k: int, place: Any) -> Any:
+    """Read entry (k, place) of an array of weights, into all four of a vector."""
+    length = builder.extract_value(weights.shape, 1)
+    offset = builder.add(builder.mul(length, ir.Constant(length.type, k)), place)
+    return _repeat(builder, builder.load(builder.gep(weights.data, [offset])))
+
+
+def _last_weights(builder: Any, offset: Any) -> Any:
+    """Compute the weights of four coefficients along the last axis from the offset of the place."""
+    offset, weights = _repeat(builder, offset), _ZEROS
+    for power in _POWERS:
+        constants = ir.Constant(_VECTOR, [float(np.float32(value)) for value in power])
+        weights = _multiply_add(builder, weights, offset, constants)
+    return weights
+
+
+def _multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
+    return builder.fadd(builder.fmul(a, b, flags=("contract",)), c, flags=("contract",))
+
+
+def _repeat(builder: Any, number: Any) -> Any:
+    return _shuffle(builder, builder.insert_element(_UNDEFINED, number, _NUMBER(0)), [0] * 4)
+
+
+def _sum(builder: Any, vector: Any) -> Any:
+    vector = builder.fadd(vector, _shuffle(builder, vector, [2, 3, 2, 3]))
+    vector = builder.fadd(vector, _shuffle(builder, vector, [1, 1, 1, 1]))
+    return builder.extract_element(vector, _NUMBER(0))
+
+
+def _shuffle(builder: Any, vector: Any, order: Sequence[int]) -> Any:
+    return builder.shuffle_vector(vector, _UNDEFINED, ir.Constant(ir.VectorType(_NUMBER, 4), order))
 
 
 _gather_plane, _gather_block = _gather(1), _gather(4)
@@ -165,6 +182,34 @@ def _at_border(coefficient: Any, y0: float, y1: float, y2: float) -> Any:
     return total
 
 
+@njit(inline="always")
+def _locate(
+    line: Any,
+    matrix: Any,
+    shift: Any,
+    field: Any,
+    moved: bool,
+    reflect: bool,
+    axes: Any,
+    first: Any,
+    nearest: Any,
+    beyond: Any,
+    border: Any,
+) -> None:
+    """Find the places of a row's voxels, and what lies there; see ``_split``."""
+    at = line if moved else (0, 0)
+    move0, move1, move2 = field[0][at], field[1][at], field[2][at]
+    first[:], nearest[:], beyond[:], border[:] = 0, 0, 0, 0
+    for axis, y, offset, length in axes:
+        start = matrix[axis, 0] * line[0] + matrix[axis, 1] * line[1] + shift[axis]
+        _lay(y, start, matrix[axis, 2], matrix[axis], move0, move1, move2, moved)
+        if reflect:
+            _fold(y, length - 1.0)
+        _split(y, offset, first, nearest, beyond, border, length)
+        if axis == 0 and length == 1:  # a plane has no coefficients before and behind it
+            first[:], border[:] = 0, 0
+
+
 @njit(
     types.void(
         types.Array(types.float32, 4, "C", readonly=True),
@@ -199,48 +244,30 @@ def _warp(
 ) -> None:
     channels, length0, length1, length2 = coefficients.shape
     flat, classes = coefficients.reshape(-1), label.reshape(-1)
-    plane, volume, is_plane = length1 * length2, length0 * length1 * length2, length0 == 1
-    width = label_out.shape[2]
+    plane, volume, width = length1 * length2, length0 * length1 * length2, label_out.shape[2]
     y0, y1, y2 = np.empty(width), np.empty(width), np.empty(width)
     offset0, offset1, offset2 = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
+    axes = (0, y0, offset0, length0), (1, y1, offset1, length1), (2, y2, offset2, length2)
     weights0, weights1 = np.empty((4, width), np.float32), np.empty((4, width), np.float32)
     first, nearest = np.empty(width, np.int32), np.empty(width, np.int32)  # coefficient of the block; label
     beyond, border = np.empty(width, np.int32), np.empty(width, np.int32)
-    for x0 in range(label_out.shape[0]):
-        for x1 in range(label_out.shape[1]):
-            line = (x0, x1) if moved else (0, 0)
-            move0, move1, move2 = field[0][line], field[1][line], field[2][line]
-            first[:], nearest[:], beyond[:], border[:] = 0, 0, 0, 0
-            for axis, y, offset, length in (
-                (0, y0, offset0, length0),
-                (1, y1, offset1, length1),
-                (2, y2, offset2, length2),
-            ):
-                start = matrix[axis, 0] * x0 + matrix[axis, 1] * x1 + shift[axis]
-                _lay(y, start, matrix[axis, 2], matrix[axis], move0, move1, move2, moved)
-                if reflect:
-                    _fold(y, length - 1.0)
-                _split(y, offset, first, nearest, beyond, border, length)
-                if axis == 0 and is_plane:
-                    first[:], border[:] = 0, 0
-            _weigh_all(offset0, weights0)
-            _weigh_all(offset1, weights1)
-            for x in range(width):
+    for x0, x1 in np.ndindex(label_out.shape[:2]):
+        _locate((x0, x1), matrix, shift, field, moved, reflect, axes, first, nearest, beyond, border)
+        _weigh_all(offset0, weights0)
+        _weigh_all(offset1, weights1)
+        for x in range(width):  # here, not in a function of its own: that takes up to a third longer
+            label_out[x0, x1, x] = outside if beyond[x] else classes[nearest[x]]
+            for c in range(channels):
+                at = first[x] + c * volume
                 if beyond[x]:
-                    label_out[x0, x1, x] = outside
-                    for c in range(channels):
-                        image_out[x0, x1, x, c] = fill[c]
-                    continue
-                label_out[x0, x1, x] = classes[nearest[x]]
-                for c in range(channels):
-                    at = first[x] + c * volume
-                    if border[x]:
-                        value = _at_border(coefficients[c], y0[x], y1[x], y2[x])
-                    elif is_plane:
-                        value = _gather_plane(flat, at, plane, length2, weights0, weights1, x, offset2[x])
-                    else:
-                        value = _gather_block(flat, at, plane, length2, weights0, weights1, x, offset2[x])
-                    image_out[x0, x1, x, c] = value
+                    value = fill[c]
+                elif border[x]:
+                    value = _at_border(coefficients[c], y0[x], y1[x], y2[x])
+                elif length0 == 1:
+                    value = _gather_plane(flat, at, plane, length2, weights0, weights1, x, offset2[x])
+                else:
+                    value = _gather_block(flat, at, plane, length2, weights0, weights1, x, offset2[x])
+                image_out[x0, x1, x, c] = value
 
 
 _STILL = np.zeros((3, 1, 1, 1), np.float32)

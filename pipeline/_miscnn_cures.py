@@ -4,7 +4,6 @@ Its modules get the cures below, each beside what fails without it; nothing else
 as it is. MIScnn itself is imported by ``miscnn``, the bridge, alone.
 """
 
-import importlib
 import importlib.metadata
 import importlib.util
 import sys
@@ -50,8 +49,12 @@ def stand_in_for_tensorflow_addons() -> None:
     sys.modules[name] = addons
 
 
-def cure() -> None:
-    """Make MIScnn 1.4.0 run on Keras 3 and batchgenerators 0.25; a second call changes nothing."""
+def cure(module: Callable[[str], Any]) -> None:
+    """Make MIScnn 1.4.0 run on Keras 3 and batchgenerators 0.25; a second call changes nothing.
+
+    Args:
+        module: Returns a module of MIScnn by its name.
+    """
     network = module("neural_network.model")
     if network.Adam.__module__ == __name__:
         return
@@ -69,11 +72,6 @@ def cure() -> None:
         subfunction = module(f"processing.subfunctions.{name}")
         subfunction.augment_resize = _without(subfunction.augment_resize, "cval_seg")
         subfunction.resize_segmentation = _without(subfunction.resize_segmentation, "cval")
-
-
-def module(name: str) -> Any:
-    """Return a module of MIScnn: the attribute ``evaluation.cross_validation`` is a function that hides its module."""
-    return importlib.import_module(f"miscnn.{name}")
 
 
 def _without(function: Callable[..., Any], *names: str) -> Callable[..., Any]:

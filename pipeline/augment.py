@@ -9,7 +9,7 @@ al.; but samples are read from the whole case, also where they end at the border
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Protocol
 
@@ -130,9 +130,8 @@ def draw(settings: Settings, random: np.random.Generator, site: Site, channels: 
         angles = tuple(math.radians(_uniform(random, values)) if axis in about else 0.0 for axis in axes)
     if values := drawn(augment.scale):
         scale = _about_one(random, values)
-    interpolated = not (elastic is None and angles is None and scale is None)
-    position = _position(settings, random, site, flips, interpolated)
-    return Draw(flips, position, elastic, angles, scale, contrast, brightness, gamma, noise)
+    placeless = Draw(flips, (), elastic, angles, scale, contrast, brightness, gamma, noise)
+    return replace(placeless, position=_position(settings, random, site, flips, placeless.interpolated))
 
 
 def _uniform(random: np.random.Generator, values: Range) -> float:
@@ -217,7 +216,7 @@ class Source(Protocol):
 
     @property
     def statistics(self) -> np.ndarray:
-        """Least and greatest intensity, mean and standard deviation of each channel, (4, C)."""
+        """Least, greatest and mean intensity of each channel, (3, C)."""
         ...
 
 
@@ -232,7 +231,8 @@ def apply(
     """Make a sample: read it from its case, moved, mirrored and recoloured; a function of its arguments alone.
 
     Contrast, gamma and noise differ from MIScnn's, which change the whole case before it is cropped and interpolated:
-    here they change the sample, by the case's own statistics where these are needed. In whole images that are not
+    here they change the sample. Contrast is about the case's mean, contrast and gamma keep within its least and
+    greatest intensity; but mean and deviation that gamma gives back are the sample's. In whole images that are not
     interpolated they are equal.
 
     Args:
@@ -314,7 +314,7 @@ def _copy(draw: Draw, source: Source, settings: Settings, image: np.ndarray, lab
     if all(part.stop - part.start == size for part, size in zip(inner, patch, strict=True)):
         image[...], label[...] = source.image[inner], source.label[inner]
     elif settings.outside == "reflect":
-        places = np.ix_(*map(_mirrored, starts, patch, shape))
+        places = np.ix_(*map(reflected, starts, patch, shape))
         image[...], label[...] = source.image[places], source.label[places]
     else:
         image[...], label[...] = _outside(source, settings)
@@ -322,7 +322,7 @@ def _copy(draw: Draw, source: Source, settings: Settings, image: np.ndarray, lab
         image[there], label[there] = source.image[inner], source.label[inner]
 
 
-def _mirrored(start: int, size: int, length: int) -> np.ndarray:
+def reflected(start: int, size: int, length: int) -> np.ndarray:
     """Return places of ``size`` voxels from ``start`` on, mirrored about the first and the last of ``length``."""
     places = np.abs(np.arange(start, start + size)) % max(2 * length - 2, 1)
     return np.minimum(places, np.abs(2 * length - 2 - places))
@@ -332,7 +332,7 @@ def _recolour(draw: Draw, statistics: np.ndarray, image: np.ndarray) -> None:
     """Change intensities in place, contrast first, channel by channel, as MIScnn does."""
     if draw.contrast is draw.brightness is draw.gamma is draw.noise is None:
         return
-    low, high, mean, _ = statistics.astype(np.float32)
+    low, high, mean = statistics.astype(np.float32)
     if draw.contrast is not None:
         factor = np.array(draw.contrast, np.float32)
         image -= mean
@@ -353,7 +353,11 @@ def _recolour(draw: Draw, statistics: np.ndarray, image: np.ndarray) -> None:
 
 
 def _bend(image: np.ndarray, gamma: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
-    """Raise intensities between ``low`` and ``high`` to a power, then give each channel its mean and deviation back."""
+    """Raise intensities between ``low`` and ``high`` to a power, then give each channel its mean and deviation back.
+
+    Those of the sample: what the power makes of the whole case's is not known here, and a sample that had its case's
+    mean would no longer be a dark or a bright part of it.
+    """
     space = tuple(range(image.ndim - 1))
     mean, sd = image.mean(axis=space), image.std(axis=space)
     image -= low

@@ -17,7 +17,9 @@ from rareseg.pipeline.randomness import generator
 from rareseg.pipeline.settings import Settings
 from rareseg.pipeline.stitching import starts
 
-MEMORY_LIMIT = 2**30  # bytes; larger sets stay mapped, and the system keeps in memory what fits
+# Bytes; larger sets stay mapped, and the system keeps in memory what fits. A fixed number, not a share of what is free:
+# several runs start at once, and each would count the same memory as its own.
+MEMORY_LIMIT = 2**30
 Batch = tuple[np.ndarray, np.ndarray]
 
 
@@ -42,6 +44,12 @@ class Batches(keras.utils.PyDataset):
         training: Whether samples are shuffled and augmented.
         shuffle: Whether training samples are shuffled; False repeats their own order.
         workers: Threads that make batches ahead of the training; always 1 with ``backend: miscnn``.
+
+    Raises:
+        DataError: There are no cases, they cannot be prepared, do not suit the network or the analysis, or cannot be
+            stacked into one batch.
+        ValueError: A setting is not possible, or not with this backend or for validation.
+        ImportError: ``backend: miscnn`` without MIScnn, or without TensorFlow.
     """
 
     def __init__(
@@ -67,6 +75,7 @@ class Batches(keras.utils.PyDataset):
         self.steps = settings.steps_per_epoch or -(-len(self._samples) // settings.batch_size)
         self._plan = (-1, np.empty(0, int))
         self._make = _maker(self._samples, settings, seed, training)
+        self._fixed = not training and settings.validation_crops == "fixed"
 
     def __len__(self) -> int:
         """Return the batches per epoch."""
@@ -74,7 +83,7 @@ class Batches(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> Batch:
         """Return batch ``index`` of the current epoch."""
-        return self._make(self.samples(index), self.epoch, index)
+        return self._make(self.samples(index), 0 if self._fixed else self.epoch, index)
 
     def samples(self, index: int) -> list[Sample]:
         """Return the prepared cases or patches of a batch of the current epoch."""
@@ -191,7 +200,7 @@ class NativeBatch:
         samples: All samples of the run.
         settings: Of the pipeline.
         seed: Seed of what is drawn.
-        training: Whether samples are drawn anew in every epoch, whatever ``validation_crops`` says.
+        training: Whether this is training, which draws other numbers than validation.
     """
 
     def __init__(self, samples: Sequence[Sample], settings: Settings, seed: int = 0, training: bool = True) -> None:
@@ -201,7 +210,6 @@ class NativeBatch:
         hold = settings.cache == "memory" and size <= MEMORY_LIMIT
         self._held = {one: Held(one, np.array(one.image), np.array(one.label)) for one in sources} if hold else {}
         self._settings, self._seed, self._training = settings, seed, training
-        self._fixed = not training and settings.validation_crops == "fixed"
 
     def __call__(self, samples: Sequence[Sample], epoch: int, index: int) -> Batch:
         """Return the batch of an epoch; its samples draw one after the other from a generator of its own."""
@@ -209,7 +217,7 @@ class NativeBatch:
         images = np.empty((*shape, samples[0].channels), np.float32)
         labels = np.empty(shape, np.uint8)
         purpose = "augment" if self._training else "validate"
-        random = generator(self._seed, purpose, 0 if self._fixed else epoch, index)
+        random = generator(self._seed, purpose, epoch, index)
         for place, one in enumerate(samples):
             drawn = draw(self._settings, random, self._site(one), one.channels)
             apply(drawn, self._held.get(one.source, one.source), self._settings, images[place], labels[place])

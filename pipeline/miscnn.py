@@ -2,29 +2,30 @@
 
 ``Preprocessor`` stands in for MIScnn's and makes batches and predictions on the native path, ``Interface`` serves our
 cases to MIScnn, ``StockBatch`` makes the batches of ``backend: miscnn``. What MIScnn needs to run stands in
-``_miscnn_cures``.
+``_miscnn_cures``, how samples and batches pass between the two in ``_miscnn_samples``.
 
 MIScnn is licensed under the GPL-3.0; every import of it stands in this file, which nothing loads unless asked to.
 """
 
 import dataclasses
+import importlib
 import itertools
 import os
 import random
 import shutil
 import tempfile
+import threading
 import types
 import warnings
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-import keras
 import numpy as np
 
-from rareseg.datasets import DataError
 from rareseg.pipeline import _miscnn_cures as cures
+from rareseg.pipeline._miscnn_samples import Feed, Loaded
 from rareseg.pipeline.augment import OFF, UNLABELLED
 from rareseg.pipeline.batches import Batches
 from rareseg.pipeline.patches import Sample
@@ -35,6 +36,13 @@ from rareseg.pipeline.settings import Augment, Settings
 from rareseg.pipeline.stitching import stitch
 
 ANALYSES = {"fullimage": "whole", "patchwise-crop": "crop", "patchwise-grid": "grid"}
+_DRAWING = threading.Lock()  # MIScnn draws from the process's generators, and keeps half-made batches in one queue
+
+
+def _module(name: str) -> Any:
+    """Return a module of MIScnn: the attribute ``evaluation.cross_validation`` is a function that hides its module."""
+    return importlib.import_module(f"miscnn.{name}")
+
 
 with warnings.catch_warnings():
     warnings.simplefilter(
@@ -48,7 +56,7 @@ with warnings.catch_warnings():
     from miscnn.data_loading.interfaces.abstract_io import Abstract_IO
 
     if _KNOWN:
-        cures.cure()
+        cures.cure(_module)
 
 
 class Interface(Abstract_IO):
@@ -126,8 +134,8 @@ class Preprocessor(StockPreprocessor):
         super().__init__(*args, **kwargs)
         self.img_queue, self.cache = [], {}
         self.prepare_subfunctions = self.prepare_batches = False
-        self._epochs = itertools.count()
-        self._cases: dict[Any, Prepared] = {}
+        self._epochs, self._numbers = itertools.count(), itertools.count()
+        self._cases: dict[Any, tuple[list[Any], Prepared]] = {}  # with the subfunctions that they went through
         self._folder = Path(tempfile.mkdtemp(prefix="rareseg-"))
         weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
 
@@ -182,12 +190,13 @@ class Preprocessor(StockPreprocessor):
 
     def _prepared(self, index: str) -> Prepared:
         """Load a sample and run its subfunctions, once; its arrays wait on disk."""
-        key = (index, *map(id, self.subfunctions))
-        if key not in self._cases:
-            sample = Loaded(self._loaded(index, training=True), number=len(self._cases))
+        went_through, prepared = self._cases.get(index, ([], None))
+        if prepared is None or [*map(id, went_through)] != [*map(id, self.subfunctions)]:
+            sample = Loaded(self._loaded(index, training=True), number=next(self._numbers))
             prepared = prepare(sample, self.native_settings(), self._folder)
-            self._cases[key] = dataclasses.replace(prepared, original=None)  # or the sample would stay in memory
-        return self._cases[key]
+            prepared = dataclasses.replace(prepared, original=None)  # or the sample would stay in memory
+            self._cases[index] = [*self.subfunctions], prepared
+        return prepared
 
     def _windows(self, index: str) -> Iterator[np.ndarray]:
         """Yield the windows of a sample to predict in batches, of which the last may be smaller."""
@@ -208,105 +217,6 @@ class Preprocessor(StockPreprocessor):
         """Flip a batch where MIScnn predicts under augmentation; twice is as before."""
         stock = self.data_augmentation
         return stock.run_infaug(batch) if stock is not None and stock.infaug else batch
-
-
-class Feed(keras.utils.PyDataset):
-    """Batches for MIScnn's networks: labels are one-hot, a row of zeros where a pixel has no class.
-
-    Args:
-        batches: What is handed on.
-        classes: Classes.
-        epochs: Yields the epoch that is next; None for validation, which has one.
-    """
-
-    def __init__(self, batches: Batches, classes: int, epochs: Iterator[int] | None) -> None:
-        """Offer ``fit`` a ``clock``, a callback that sets the epoch; see the class."""
-        super().__init__(workers=batches.workers)
-        self._batches, self._classes = batches, np.arange(classes, dtype=np.uint8)
-        if epochs is not None:
-            self.clock = keras.callbacks.LambdaCallback(
-                on_epoch_begin=lambda *_: setattr(batches, "epoch", next(epochs))
-            )
-
-    def __len__(self) -> int:
-        """Return the batches per epoch."""
-        return len(self._batches)
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return images (B, *space, C) and labels (B, *space, K), both float32."""
-        images, labels = self._batches[index]
-        return images, (labels[..., None] == self._classes).astype(np.float32)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Loaded:
-    """A sample of MIScnn whose subfunctions have run, readable like a case of ``rareseg.datasets``.
-
-    Args:
-        sample: The sample.
-        number: Tells samples with the same id apart that went through other subfunctions.
-    """
-
-    sample: Any
-    number: int = 0
-    part = ""
-    spacing = affine = None
-    files = ()
-    info: ClassVar[Mapping[str, Any]] = types.MappingProxyType({})
-
-    @property
-    def id(self) -> str:
-        """The id that MIScnn knows it by."""
-        return str(self.sample.index)
-
-    @property
-    def group(self) -> str:
-        """MIScnn knows no groups: the id."""
-        return self.id
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Pixels per axis."""
-        return self.sample.img_data.shape[:-1]
-
-    @property
-    def channels(self) -> int:
-        """Channels of the image."""
-        return self.sample.img_data.shape[-1]
-
-    def state(self) -> list[Any]:
-        """Return what tells it from others in the cache."""
-        return [self.id, self.number]
-
-    def kind(self, image: np.ndarray) -> str:  # noqa: ARG002
-        """Return what sort of picture it is: MIScnn does not say."""
-        return ""
-
-    def read_image(self) -> np.ndarray:
-        """Return the intensities, (*space, C), float32."""
-        return np.asarray(self.sample.img_data, np.float32)
-
-    def read_label(self) -> np.ndarray:
-        """Return the classes, (*space), uint8; negative values, as MIScnn's padding leaves them, are background."""
-        values = np.asarray(self.sample.seg_data)[..., 0]
-        if values.max() >= self.sample.classes or (values != np.rint(values)).any():
-            raise DataError(
-                f"{self.id}: labels hold {values.max():g}, expected whole numbers below {self.sample.classes}, the "
-                "classes that the interface states. Map the values (a mask of 0 and 255 to 0 and 1), or state more "
-                "classes."
-            )
-        return np.maximum(values, 0).astype(np.uint8)
-
-    def read_mask(self) -> None:
-        """Return None: MIScnn knows no fields of view."""
-
-    def image_slabs(self) -> Iterator[tuple[tuple[slice, ...], np.ndarray]]:
-        """Yield the image in one part, with its place."""
-        yield (slice(None),) * len(self.shape), self.read_image()
-
-    def label_slabs(self) -> Iterator[tuple[tuple[slice, ...], np.ndarray]]:
-        """Yield the label likewise."""
-        yield (slice(None),) * len(self.shape), self.read_label()
 
 
 TRANSFORMS = (  # setting of ours, MIScnn's switch, MIScnn's range
@@ -368,7 +278,8 @@ class StockBatch:
 
     With ``analysis: crop`` MIScnn draws the crops; else each sample, also a patch, is a ``fullimage``. Every run has
     objects of its own, since MIScnn's share state through class attributes and default arguments. MIScnn draws from
-    Python's and NumPy's global generators, which are seeded from (seed, epoch, index) before each batch.
+    Python's and NumPy's global generators, which are seeded from (seed, epoch, index) before each batch; so threads
+    that ask at once wait for each other.
 
     Args:
         samples: All samples of the run.
@@ -395,10 +306,11 @@ class StockBatch:
     def __call__(self, samples: Sequence[Sample], epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Return images (B, *space, C), float32, and labels (B, *space), uint8, 255 where MIScnn gives no class."""
         start = int(generator(self._seed, "miscnn", epoch, index).integers(2**32))
-        random.seed(start)
-        np.random.seed(start)
-        # a sample that stands twice in a batch makes MIScnn hand it over in pieces
-        pieces = self._stock.run([one.id for one in samples], training=True)
+        with _DRAWING:
+            random.seed(start)
+            np.random.seed(start)
+            # a sample that stands twice in a batch makes MIScnn hand it over in pieces
+            pieces = self._stock.run([one.id for one in samples], training=True)
         images, one_hot = (np.concatenate(arrays) for arrays in zip(*pieces, strict=True))
         labels = one_hot.argmax(axis=-1).astype(np.uint8)
         labels[one_hot.sum(axis=-1) == 0] = UNLABELLED

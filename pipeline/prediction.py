@@ -8,13 +8,14 @@ from typing import Any, Protocol
 import numpy as np
 
 from rareseg.pipeline import resize
+from rareseg.pipeline.augment import reflected
 from rareseg.pipeline.patches import Sample, sample
 from rareseg.pipeline.preprocess import Prepared, to_original
 from rareseg.pipeline.settings import Settings
 from rareseg.pipeline.stitching import Grid, box, rows_at_once, stitch
 
 GRIDS = ("original", "network")
-OUTPUTS = ("label", "probabilities")
+OUTPUTS = ("label", "probabilities", "both")
 Forward = Callable[[np.ndarray], Any]
 
 
@@ -43,7 +44,7 @@ class Readable(Protocol):
 
 def predict(
     model: Any, case: Any, config: Settings | Mapping[str, Any], grid: str = "original", output: str = "label"
-) -> np.ndarray:
+) -> Any:
     """Predict one case.
 
     Windows are read by slices, so that a case whose arrays are mapped is never in memory as a whole. With labels, rows
@@ -55,11 +56,17 @@ def predict(
         case: A case of ``rareseg.datasets``, a prepared case, or a patch.
         config: Settings of the pipeline.
         grid: ``original``, the grid of the case's files, or ``network``, that of the prepared case.
-        output: ``label``, the most probable class (of equals the lower one), or ``probabilities``. Back to the original
-            grid labels go by nearest neighbour (the protocol of Yeung et al.), probabilities linearly.
+        output: ``label``, the most probable class (of equals the lower one), ``probabilities``, or ``both``. Back to
+            the original grid labels go by nearest neighbour (the protocol of Yeung et al.), probabilities linearly; so
+            there the label is not always the class of the largest probability.
 
     Returns:
-        Classes (*space), uint8, or probabilities (*space, K), float32; the memory of the latter is class by class.
+        Classes (*space), uint8; probabilities (*space, K), float32, whose memory is class by class; or the pair.
+
+    Raises:
+        DataError: The case cannot be read, or does not suit the settings.
+        ValueError: ``grid``, ``output`` or a setting is not possible, patches cannot cover the case, or the network
+            changes the space.
     """
     return next(predict_many(model, [case], config, grid, output))
 
@@ -70,21 +77,18 @@ def predict_many(
     config: Settings | Mapping[str, Any],
     grid: str = "original",
     output: str = "label",
-) -> Iterator[np.ndarray]:
+) -> Iterator[Any]:
     """Predict cases one after the other, but several in a forward pass where their windows have one shape.
 
-    Arguments and results are those of ``predict``; results come in the order of the cases.
+    Arguments, results and errors are those of ``predict``; results come in the order of the cases.
     """
     if grid not in GRIDS or output not in OUTPUTS:
         raise ValueError(f"grid must be one of {GRIDS} and output one of {OUTPUTS}, got {grid!r} and {output!r}")
     settings = Settings.of(config)
     samples = [sample(case, settings) for case in cases]
     forward = getattr(model, "predict_on_batch", model)
-    maps = _stitched(forward, samples, settings, None if output == "probabilities" else most_probable)
-    return (
-        one_map if grid == "network" else _on_original(one_map, one, output)
-        for one, one_map in zip(samples, maps, strict=True)
-    )
+    maps = _stitched(forward, samples, settings, most_probable if output == "label" else None)
+    return (_answer(one_map, one, grid, output) for one, one_map in zip(samples, maps, strict=True))
 
 
 def write_prediction(case: Any, label: np.ndarray, path: Path, text: str = "") -> None:
@@ -98,6 +102,10 @@ def write_prediction(case: Any, label: np.ndarray, path: Path, text: str = "") -
         label: Classes on the original grid, (*space), uint8.
         path: Ends in ``.nii.gz`` or ``.nii``, or in ``.png``.
         text: Kept in the file: what the map was predicted on, such as ``phantom``; up to 79 letters.
+
+    Raises:
+        ValueError: The case has no files of its own, or the map is not on their grid.
+        OSError: The file cannot be written.
     """
     original = case.original if isinstance(case, Prepared) else case
     if not hasattr(original, "write_label"):
@@ -136,7 +144,13 @@ def most_probable(planes: np.ndarray) -> np.ndarray:
     return label
 
 
-def _on_original(one_map: np.ndarray, one: Sample, output: str) -> np.ndarray:
+def _answer(one_map: np.ndarray, one: Sample, grid: str, output: str) -> Any:
+    """Return what was asked for, of a map on the network's grid: its classes or, for both, its probabilities."""
+    if output == "both":
+        label = most_probable(np.moveaxis(one_map, -1, 0))
+        return _answer(label, one, grid, "label"), _answer(one_map, one, grid, "probabilities")
+    if grid == "network":
+        return one_map
     back = to_original if output == "probabilities" else resize.nearest
     return back(one_map, one.original_shape)
 
@@ -170,10 +184,13 @@ def window_grid(one: Readable, settings: Settings) -> Grid:
 
 
 def windows_of(one: Readable, grid: Grid, settings: Settings) -> Iterator[np.ndarray]:
-    """Yield the windows (*patch, C) of a sample; one smaller than a window grows at its end by the fill value."""
+    """Yield the windows (*patch, C) of a sample; one smaller than a window grows at its end, mirrored or filled."""
     image = one.read_image()
     if grid.shape == one.shape:
         yield from (image[box(corner, grid.patch)] for corner in grid.corners)
+        return
+    if settings.outside == "reflect":
+        yield from (image[np.ix_(*map(reflected, corner, grid.patch, one.shape))] for corner in grid.corners)
         return
     fill = image.min(axis=tuple(range(image.ndim - 1))) if settings.fill == "minimum" else 0
     for corner in grid.corners:

@@ -24,7 +24,7 @@ from rareseg.pipeline.memory import Budget
 from rareseg.pipeline.randomness import generator
 from rareseg.pipeline.settings import Settings
 
-FORMAT = 4  # of stored cases; raise it when the steps below give other numbers
+FORMAT = 5  # of stored cases; raise it when the steps below give other numbers
 CASE_FACTS = ("id", "group", "part", "spacing", "affine", "files")
 STEPS = ("size", "spacing", "clip", "scaling", "channels")  # settings that decide how a case is prepared
 TINY = 1e-6  # keeps constant images finite; MIScnn adds it above and below the fraction too
@@ -50,7 +50,7 @@ class Prepared:
         original_shape: Pixels per axis before resizing.
         digest: SHA-256 of the arrays.
         original: The case that was prepared.
-        statistics: Least and greatest intensity, mean and standard deviation of each channel, (4, C).
+        statistics: Least, greatest and mean intensity of each channel, (3, C).
     """
 
     id: str
@@ -228,17 +228,21 @@ def scale(image: np.ndarray, scaling: str, dtype: np.dtype) -> np.ndarray:
 
 
 def _moments(image: np.ndarray, by_channel: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and standard deviation of all values or of each channel, float64, with the axes of the image.
+    """Return mean and standard deviation of all values or of each channel, float64, with the axes of the image."""
+    mean = _mean(image, by_channel)
+    return mean, np.sqrt(_mean(image, by_channel, lambda block: np.square(block - mean)))
+
+
+def _mean(image: np.ndarray, by_channel: bool, function: Callable[[np.ndarray], np.ndarray] = np.asarray) -> np.ndarray:
+    """Return the mean of a function of all values, or of those of each channel, float64, with the axes of the image.
 
     A float32 mean of a megapixel is off in the fifth digit; a scan in float64 fills 2 GB, so it is taken in blocks.
     """
     axes = tuple(range(image.ndim - by_channel))
     step = max(1, BLOCK // image[:1].size)
-    blocks = [image[start : start + step] for start in range(0, len(image), step)]
+    blocks = (image[start : start + step] for start in range(0, len(image), step))
     count = math.prod(image.shape[axis] for axis in axes)
-    mean = np.add.reduce([block.sum(axes, np.float64, keepdims=True) for block in blocks]) / count
-    squares = np.add.reduce([np.square(block - mean).sum(axes, keepdims=True) for block in blocks])
-    return mean, np.sqrt(squares / count)
+    return np.add.reduce([function(block).sum(axes, np.float64, keepdims=True) for block in blocks]) / count
 
 
 def _target(case: Any, settings: Settings) -> tuple[int, ...]:
@@ -317,10 +321,9 @@ def _agreeing(case: Any, name: str, parts: Iterable[Part]) -> Iterator[Part]:
 
 
 def _statistics(image: np.ndarray) -> np.ndarray:
-    """Return least and greatest intensity, mean and standard deviation of each channel, (4, C), float64."""
+    """Return least, greatest and mean intensity of each channel, (3, C), float64."""
     space = tuple(range(image.ndim - 1))
-    mean, sd = (moment.reshape(-1) for moment in _moments(image, by_channel=True))
-    return np.stack([image.min(axis=space), image.max(axis=space), mean, sd])
+    return np.stack([image.min(axis=space), image.max(axis=space), _mean(image, by_channel=True).reshape(-1)])
 
 
 def _foreground(label: np.ndarray) -> np.ndarray:

@@ -37,7 +37,7 @@ class PatchDraw:
 
     count: int
     inside_fov: float = 0.95
-    split_by: str = "image"
+    split_by: str = "patch"
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be meant."""
@@ -131,8 +131,8 @@ class Settings:
         patches: How patches are drawn.
         augment: Random changes of training samples; None: none.
         outside: What lies outside an image: ``unlabelled`` (no class), ``background`` (class 0), or ``reflect``, the
-            image mirrored about its border.
-        fill: Intensity outside an image: ``zero``, or the ``minimum`` of each of its channels.
+            image mirrored about its border, in training and where prediction pads.
+        fill: Intensity outside an image that is not mirrored: ``zero``, or the ``minimum`` of each of its channels.
         crop_range: Where windows lie: ``full``, anywhere inside; ``miscnn`` draws from MIScnn's ranges, which leave out
             the last position.
         foreground: Share of crops that must hold foreground, where the case has any.
@@ -141,8 +141,9 @@ class Settings:
         blend: Weight of a pixel within its patch in prediction: ``gaussian`` trusts the centre, ``uniform`` does not,
             ``miscnn`` averages pair by pair as MIScnn does.
         mirror_tta: Whether predictions are averaged over the flips of the axes that training mirrored.
-        cache: Of prepared cases: ``memory`` stores them and reads small sets at once, ``disk`` stores and maps them,
-            ``none`` stores nothing.
+        cache: Of prepared cases: ``memory`` stores them and reads sets of up to 1 GiB at once, ``disk`` stores and maps
+            them, ``none`` stores nothing: all cases are kept in memory, whatever their size, and what augmentation
+            makes of them, which takes as much again.
         batch_size: Samples per batch, in training and in prediction.
         steps_per_epoch: Batches per epoch; None is one pass over the samples.
         size_factor: The network's sides must be multiples of it; whole images are padded for prediction and cut back.
@@ -167,7 +168,7 @@ class Settings:
     blend: str = "gaussian"
     mirror_tta: bool = False
     cache: str = "memory"
-    batch_size: int = 16
+    batch_size: int = 8
     steps_per_epoch: int | None = None
     size_factor: int = 1
 

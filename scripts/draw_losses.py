@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.rcsetup import cycler
 
 from rareseg import losses
-from rareseg.experiments.figures import BLACK, BLUE, DASHED, DOTTED, GREEN, MIXED, ORANGE, RC, RED
+from rareseg.experiments.ink import BLACK, BLUE, DASHED, DOTTED, GREEN, MIXED, ORANGE, RC, RED
 
 PAGE = Path(__file__).parents[1] / "docs" / "losses.md"
 PICTURES = PAGE.with_suffix("")

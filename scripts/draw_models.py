@@ -21,7 +21,7 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
 from rareseg import models
-from rareseg.experiments.figures import BLUE, RC
+from rareseg.experiments.ink import BLUE, RC
 
 PICTURES = File(__file__).parents[1] / "docs" / "models"
 SHAPES = {  # of the papers, where they name one; a preset that is not here has no picture

@@ -20,7 +20,7 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from rareseg import datasets, pipeline
-from rareseg.experiments.figures import BLUE, GREEN, ORANGE, RC, RED, SKY
+from rareseg.experiments.ink import BLUE, GREEN, ORANGE, RC, RED, SKY
 from rareseg.pipeline.augment import Draw, Elastic, apply
 from rareseg.pipeline.prediction import most_probable
 from rareseg.pipeline.stitching import Grid, axis_weights, box, stitch
@@ -59,7 +59,7 @@ def whereabouts(case: pipeline.Prepared, draw: Draw, patch: Sequence[int]) -> np
     """Return where in its case each voxel of a sample comes from, (*patch, 2): a sample of coordinates."""
     places = np.moveaxis(np.indices(case.shape), 0, -1).astype(np.float32)
     mapped = dataclasses.replace(
-        case, arrays={"image": places, "label": case.label}, channels=2, statistics=np.zeros((4, 2))
+        case, arrays={"image": places, "label": case.label}, channels=2, statistics=np.zeros((3, 2))
     )
     return sample(mapped, draw, patch, outside="reflect")[0]
 

@@ -4,5 +4,6 @@ from pathlib import Path
 
 from rareseg.experiments import catalogue, explain
 
-Path("configs/catalogue.json").write_text(catalogue.generate(), encoding="utf-8")
-Path("configs/schema.json").write_text(explain.schema(), encoding="utf-8")
+CONFIGS = Path(__file__).parents[1] / "configs"
+(CONFIGS / "catalogue.json").write_text(catalogue.generate(), encoding="utf-8")
+(CONFIGS / "schema.json").write_text(explain.schema(), encoding="utf-8")

@@ -14,6 +14,7 @@ def child_environment():
     """Return a function that gives the environment of a process which tests on another backend."""
     # Inputs are small and computed once: nearly all of XLA's time goes into compiling.
     quick = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+    quick += " --xla_llvm_disable_expensive_passes=true"
 
     def environment(backend, flags="", **more):
         settled = {"KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": f"{quick} {flags}"}

@@ -24,7 +24,7 @@ EXCEPTIONS = {  # the only files that touch more, most of it what lies below Ker
     "losses/distance.py": {"scipy"},  # the distance transform, imported inside its function
     "pipeline/miscnn.py": {"miscnn", "tensorflow"},  # the bridge
     "experiments/session.py": {"tensorflow"},  # XLA off on the CPU
-    "experiments/worker.py": {"tensorflow"},  # threads and determinism
+    "experiments/worker.py": {"tensorflow", "torch"},  # threads and determinism
     "experiments/hardware.py": {"tensorflow", "jax", "torch"},  # names of devices
 }
 

@@ -7,7 +7,7 @@ import tifffile
 from PIL import Image, UnidentifiedImageError
 
 from rareseg.datasets import DataError
-from rareseg.datasets.files import binary, grey, grey_share, rgb, shape
+from rareseg.datasets.files import binary, codes, grey, grey_share, picture, rgb, shape
 
 RAMP = np.arange(12, dtype=np.uint8).reshape(3, 4) * 20
 
@@ -164,10 +164,13 @@ def test_a_colour_tiff_of_several_frames_that_says_it_is_grey_is_refused(tmp_pat
         rgb(tmp_path / "frames.tif")
 
 
-def test_an_animation_is_refused(tmp_path):
-    frames = [Image.fromarray(RAMP), Image.fromarray(RAMP.T.copy().reshape(3, 4))]
+@pytest.mark.parametrize("colour", [(9, 9, 9), (255, 0, 0)], ids=["grey", "colour"])
+@pytest.mark.parametrize("read", [grey, rgb, picture, codes, shape])
+def test_an_animation_is_refused(tmp_path, read, colour):
+    frames = [palette(np.eye(4) == turn, (0, 0, 0), colour) for turn in (0, 1)]
+    path = saved(tmp_path / "film.gif", frames[0], save_all=True, append_images=frames[1:])
     with pytest.raises(DataError, match=r"film\.gif: 2 frames, expected one picture"):
-        grey(saved(tmp_path / "film.gif", frames[0], save_all=True, append_images=frames[1:]))
+        read(path)
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.gif", "a.jpg", "a.tif"])

@@ -75,6 +75,7 @@ def test_every_layout_opens_in_two_and_three_dimensions(tmp_path, layout, ending
     report = dataset.report()
     assert len(report.checks) == 3
     assert report.faults == report.warnings == ()
+    assert "own folder: complete, 3 cases in " in str(report)  # no paper says of how many
 
 
 def test_ids_parts_and_groups(tmp_path):
@@ -278,6 +279,7 @@ def test_a_folder_that_is_not_clear_is_refused(tmp_path, content, sentence):
     with pytest.raises(DataError, match=sentence) as fault:
         open("folder", tmp_path)
     assert str(tmp_path) in str(fault.value)
+    assert "docs/data.md#own-folder" in str(fault.value) or "Layout" not in str(fault.value)
 
 
 COLUMNS = "id,image,label"
@@ -302,6 +304,15 @@ def test_a_bad_table_is_refused_by_line(tmp_path, text, sentence):
         open("folder", tmp_path, csv="t.csv")
 
 
+@pytest.mark.parametrize("name", ["../../x", "/tmp/x", "a\\x", ".", "..", "a\tb", "a\x7f"])
+def test_an_id_that_cannot_name_a_file_is_refused(tmp_path, name):
+    """Label maps are written as ``<id>.png``; one of these would lie outside the run."""
+    pair(tmp_path)
+    (tmp_path / "t.csv").write_text(f'{COLUMNS}\n"{name}",images/a.png,masks/a.png\n')
+    with pytest.raises(DataError, match=re.escape(f"line 2: id {name!r} cannot name a file; expected no / or \\")):
+        open("folder", tmp_path, csv="t.csv")
+
+
 def test_a_table_that_cannot_be_read_is_named(tmp_path):
     pair(tmp_path)
     with pytest.raises(DataError, match=r"none\.csv: cannot be read as a table \(No such file"):
@@ -313,6 +324,17 @@ def test_values_that_do_not_give_classes_are_refused(tmp_path, values):
     pair(tmp_path)
     with pytest.raises(ValueError, match=re.escape(f"to classes 0, 1, 2, ..., got {values}")):
         open("folder", tmp_path, values=values)
+
+
+@pytest.mark.parametrize(("classes", "fits"), [(255, True), (256, False)])
+def test_more_classes_than_a_byte_holds_are_refused(tmp_path, classes, fits):
+    pair(tmp_path)
+    values = {value: value for value in range(classes)}
+    if fits:
+        assert len(open("folder", tmp_path, values=values).classes) == classes
+    else:
+        with pytest.raises(ValueError, match="values name 256 classes, expected at most 255"):
+            open("folder", tmp_path, values=values)
 
 
 def test_values_that_lack_one_are_refused_when_read(tmp_path):

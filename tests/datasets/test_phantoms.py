@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rareseg.datasets import DataError, make_phantoms, names, open
+from rareseg.datasets import DataError, _phantom_kits19, make_phantoms, names, open, volumes
 
 SHARE = {  # means over the complete real sets, by class
     "isic2018": [0.214],
@@ -168,6 +168,17 @@ def test_kidneys_are_about_four_times_their_tumours(demo_folders):
     assert len({label.shape[0] for label in labels}) > 5
 
 
+def test_slices_of_kidneys_are_as_thick_as_in_the_real_set(tmp_path, monkeypatch):
+    thick = []
+    monkeypatch.setattr(_phantom_kits19, "_label", lambda _, shape, *__: (np.zeros(shape, np.uint8), {}))
+    monkeypatch.setattr(_phantom_kits19, "_scan", lambda _, label, __: label)
+    monkeypatch.setattr(volumes, "write", lambda _, __, affine, ___: thick.append(-affine[2, 0]))
+    for number in range(200):
+        _phantom_kits19.draw(tmp_path, number, 32, seed=0)
+    for gap, count in ((5.0, 86), (3.0, 38), (0.5, 31)):  # of 210 real scans
+        assert np.mean(np.equal(thick, gap)) == pytest.approx(count / 210, abs=0.08)
+
+
 @pytest.mark.parametrize("key", names())
 def test_every_file_says_phantom(demo_folders, key):
     folder = demo_folders[key]
@@ -206,3 +217,5 @@ def test_impossible_phantoms_are_refused(tmp_path):
         make_phantoms("mnist", tmp_path / "a")
     with pytest.raises(ValueError, match="at least 1 case of 32 pixels, got 60 of 8"):
         make_phantoms("isic2018", tmp_path / "a", size=8)
+    with pytest.raises(ValueError, match="at least 1 case of 32 pixels, got 0 of 64"):
+        make_phantoms("isic2018", tmp_path / "a", cases=0)

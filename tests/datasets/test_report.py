@@ -2,11 +2,13 @@
 
 import os
 import threading
+import time
 
 import numpy as np
 import pytest
 
 from rareseg.datasets import Case, DataError, make_phantoms, names, open
+from rareseg.datasets.facts import forget, remembered
 from rareseg.datasets.scan import Scan
 
 CASES = 5
@@ -88,6 +90,30 @@ def test_all_threads_note_and_nothing_is_lost(tmp_path, reads):
     reads.clear()
     dataset.report(workers=8, remember=True)
     assert reads == []
+
+
+def test_what_is_forgotten_is_read_and_noted_again(tmp_path, reads):
+    mine, other = (
+        open(key, make_phantoms(key, tmp_path / key, cases=CASES, size=32)) for key in ("brats2020", "bus2017")
+    )
+    values, read = [case.labels[0] for case in mine.cases], []
+    for known in (False, True):
+        for dataset in (mine, other):
+            dataset.report(remember=True)
+        remembered(mine.folder, values, lambda path: read.append(path) or [0])
+        assert len(reads) == (1 if known else 2) * CASES
+        assert len(read) == (CASES if known else 0)
+        reads.clear()
+        forget(mine.folder)
+
+
+def test_labels_are_read_on_the_cores_that_the_process_may_use(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
+    paths, threads = [tmp_path / str(number) for number in range(8)], set()
+    for path in paths:
+        path.touch()
+    remembered(tmp_path, paths, lambda _: time.sleep(0.01) or threads.add(threading.get_ident()))
+    assert len(threads) == 1
 
 
 def test_a_file_that_is_gone_is_named(tmp_path):

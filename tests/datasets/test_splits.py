@@ -134,6 +134,13 @@ def test_official_needs_both_halves():
         split(items(20, part=lambda _: "training"), {"kind": "official"})
 
 
+@pytest.mark.parametrize("part", ["", "training set"])
+def test_official_needs_the_part_of_every_case(part):
+    cases = items(9, part=lambda k: ("training", "test", part)[k % 3])
+    with pytest.raises(DataError, match=r"it lacks for 3 \(002, 005, 008\)\. Fill `split` in their table, or list"):
+        split(cases, {"kind": "official"})
+
+
 def test_folds_test_every_case_once():
     cases = items(23)
     folds = [split(cases, {"kind": "folds", "folds": 5, "fold": k, "fractions": [0.75, 0.25, 0]}) for k in range(5)]

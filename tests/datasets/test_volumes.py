@@ -261,6 +261,63 @@ def test_labels_out_of_range_are_counted(tmp_path, dtype, found, sentence):
         list(volumes.class_slabs(volumes.header(tmp_path / "a.nii.gz"), {0: 0, 1: 1, 2: 2}))
 
 
+WIDE = [  # value -> class, values of the file, their classes or the sentence
+    pytest.param({0: 0, 300: 1}, [0, 300], [0, 1], id="a class beyond a byte"),
+    pytest.param({0: 0, 65535: 1}, [0, 65535], [0, 1], id="the largest value"),
+    pytest.param({0: 0, 128: 1, 255: 2}, [0, 128, 255], [0, 1, 2], id="a class at the end of a byte"),
+    pytest.param({0: 0, 128: 1, 255: 2}, [300], r"found label 300 in 1 voxels, known are 0, 128, 255", id="unknown"),
+    pytest.param({0: 0, 65535: 1}, [70000], r"found label 70000 in 1 voxels, known are 0, 65535", id="beyond all"),
+]
+
+
+@pytest.mark.parametrize(("classes", "found", "expected"), WIDE)
+def test_labels_beyond_a_byte_are_classes_or_refused(tmp_path, classes, found, expected):
+    values = np.zeros((4, 5, 6), np.int32)
+    values.flat[: len(found)] = found
+    volumes.write(tmp_path / "a.nii.gz", values, np.eye(4))
+    parts = volumes.class_slabs(volumes.header(tmp_path / "a.nii.gz"), classes)
+    if isinstance(expected, str):
+        with pytest.raises(DataError, match=expected):
+            list(parts)
+    else:
+        ((_, label),) = parts
+        assert label.dtype == np.uint8
+        assert label.flat[: len(found)].tolist() == expected
+
+
+@pytest.mark.parametrize("share", [0.2, 0.9])
+@pytest.mark.parametrize("bad", ["a.nii.gz", "b.nii.gz"])
+def test_of_two_files_the_truncated_one_is_named(tmp_path, bad, share):
+    one, other = tmp_path / "a.nii.gz", tmp_path / "b.nii.gz"
+    for path in (one, other):
+        volumes.write(path, np.random.default_rng(0).integers(0, 999, (20, 20, 20)).astype(np.int16), np.eye(4))
+    (tmp_path / "a.nii").write_bytes(gzip.decompress(one.read_bytes()))
+    assert volumes.equal(one, other)
+    assert volumes.equal(one, tmp_path / "a.nii")
+    volumes.write(tmp_path / "c.nii", np.zeros((20, 20, 20), np.int16), np.eye(4))
+    assert not volumes.equal(one, tmp_path / "c.nii")
+    whole = (tmp_path / bad).read_bytes()
+    (tmp_path / bad).write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(DataError, match=rf"{bad}: cannot be read \(.+\)\. Get the file again"):
+        volumes.equal(one, other)
+
+
+DESCRIBED = [  # id, text, what the header's field of 80 letters holds
+    pytest.param("Müller_01", "", b"M?ller_01", id="not ASCII"),
+    pytest.param("Müller_01", "phantom", b"phantom", id="text"),
+    pytest.param("é" * 90, "", b"?" * 79, id="long"),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "expected"), DESCRIBED)
+def test_a_label_map_is_described_in_letters_that_the_header_can_hold(tmp_path, name, text, expected):
+    for place in ("images", "masks"):
+        volumes.write(tmp_path / place / f"{name}.nii", np.zeros((3, 4, 5), np.uint8), np.eye(4))
+    case = open("folder", tmp_path).cases[0]
+    case.write_label(tmp_path / "written.nii", case.read_label(), text)
+    assert nibabel.Nifti1Header.from_header(nibabel.load(tmp_path / "written.nii").header)["descrip"] == expected
+
+
 def test_a_failed_writing_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
     with pytest.raises(OSError, match="No space left"):

@@ -45,3 +45,12 @@ def test_what_killed_writers_left_is_removed_an_hour_later(tmp_path):
     whole.sweep(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {*names[1:]}
     whole.sweep(tmp_path / "none")
+
+
+def test_a_file_that_gets_its_name_while_a_folder_is_swept_is_no_fault(tmp_path, monkeypatch):
+    left = tmp_path / ".12-34-b.npy"
+    left.write_bytes(b"x")
+    os.utime(left, (0, 0))
+    monkeypatch.setattr(Path, "iterdir", lambda folder: iter([folder / ".12-34-a.npy", left]))
+    whole.sweep(tmp_path)
+    assert not left.exists()

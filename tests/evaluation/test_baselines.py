@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from rareseg.evaluation import all_background, best_otsu, best_threshold, otsu
+from rareseg.evaluation import best_otsu, best_threshold, otsu
 
 TRUTH = np.array([[0, 0, 1], [0, 1, 1]])
 NOISE = np.array([[3.0, 9.0, 1.0], [7.0, 2.0, 8.0]])
@@ -53,14 +53,6 @@ def test_masks_hide_what_would_mislead():
     assert best_threshold([image(shown)], [TRUTH]).value == pytest.approx(3 / 4)
     assert best_threshold([image(shown)], [TRUTH], [mask]).value == 1
     assert best_otsu([image(shown)], [TRUTH], [mask]).value == 1
-
-
-def test_all_background_scores_what_an_empty_prediction_scores():
-    truths = [TRUTH, np.zeros((3, 3), int)]
-    assert all_background(truths) == 0
-    assert all_background(truths, metric="specificity") == 1
-    assert all_background([TRUTH], [TRUTH > 0], metric="recall") == 0
-    assert np.isnan(all_background(truths[1:]))
 
 
 def test_volumes_work_like_images():

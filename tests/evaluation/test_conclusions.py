@@ -65,6 +65,11 @@ def test_friedman_over_complete_blocks():
     assert f"further apart than {found.critical_difference:.2f}" in sentence
 
 
+def test_of_distances_the_lowest_takes_the_first_rank():
+    _, found, _ = across_blocks(table(5, metric="hd95"), "hd95")
+    assert found.mean_ranks.tolist() == [1, 2, 3]
+
+
 @pytest.mark.parametrize(("blocks", "losses", "end"), [(4, LOSSES, "3 and 4."), (6, LOSSES[:2], "2 and 6.")])
 def test_too_few_for_a_test_is_a_sentence(blocks, losses, end):
     _, found, sentence = across_blocks(table(blocks, losses), "jaccard")

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rareseg.evaluation import TableSettings, choose, interval, sweep
+from rareseg.evaluation import TableSettings, choose, collect, interval, sweep
 
 KEY = {"dataset": "drive", "network": "unet", "loss": "unified_focal"}
 GAMMAS = [f"gamma=0.{step}" for step in (3, 1, 2)]
@@ -59,7 +59,7 @@ def test_sweep_has_every_choice_and_leaves_out_what_is_not_swept():
     runs = grid.assign(run=["c", "a", "b", "d"], seed=0, state=["finished", "failed", "finished", "finished"])
     counted = pd.DataFrame({"case": ["x", "y", "z"], "TP": 1, "FP": [0, 1, 2], "FN": 0, "TN": 5, "group": ""})
     results = pd.concat([counted.assign(run=run, **{"class": "foreground"}) for run in "cbd"])
-    found = sweep(grid, runs, results, TableSettings("t"))
+    found = sweep(grid, collect(grid, runs, results), TableSettings("t"))
     assert list(found) == ["block", "loss", "arguments", "ours", "low", "high"]
     assert found["arguments"].tolist() == GAMMAS
     assert set(found["block"]) == {"drive/unet/dsc/foreground"}
@@ -70,4 +70,4 @@ def test_sweep_has_every_choice_and_leaves_out_what_is_not_swept():
         pytest.approx(dsc.mean()),
     ]
     assert tuple(found.loc[0, ["low", "high"]]) == pytest.approx(interval(dsc))
-    assert sweep(grid[3:], runs, results, TableSettings("t")).empty
+    assert sweep(grid[3:], collect(grid, runs, results), TableSettings("t")).empty

@@ -13,6 +13,7 @@ from rareseg.evaluation import (
     block_verdicts,
     case_values,
     cell_verdict,
+    collect,
     expected_cells,
     from_csv,
     holm,
@@ -33,6 +34,16 @@ PUBLISHED = from_csv((Path(__file__).parents[2] / "results/published/table3.csv"
 LOSSES = ("jaccard", "dice", "tversky", "focal", "combo", "adaptive_log")
 DATASETS = ("isic2018", "dsb2018", "drive")
 SETTINGS = TableSettings("table3")
+
+
+def long(cells, runs, results, published=PUBLISHED, settings=SETTINGS):
+    """Return table_long of three frames."""
+    return table_long(cells, collect(cells, runs, results), published, settings)
+
+
+def per_case(cells, runs, results):
+    """Return their values per case."""
+    return case_values(cells, collect(cells, runs, results), SETTINGS)
 
 
 def grid(datasets=DATASETS, networks=("unet", "focusnet"), losses=LOSSES, classes=("foreground",)):
@@ -82,7 +93,7 @@ def table3():
 
 @pytest.fixture(scope="module")
 def table(table3):
-    return table_long(*table3, PUBLISHED, SETTINGS)
+    return long(*table3)
 
 
 def test_table3_has_every_cell_in_the_published_order(table):
@@ -98,12 +109,12 @@ def test_table3_has_every_cell_in_the_published_order(table):
 def test_the_same_input_in_any_order_gives_the_same_bytes(table3, table):
     cells, runs, results = table3
     shuffled = runs.sample(frac=1, random_state=1), results.sample(frac=1, random_state=2)
-    assert to_csv(table_long(cells, *shuffled, PUBLISHED, SETTINGS)) == to_csv(table)
+    assert to_csv(long(cells, *shuffled)) == to_csv(table)
 
 
 def test_seeds_in_any_order_give_the_same_bytes():
     cells, runs, results = small(seeds=(0, 1, 2))
-    first, second = (table_long(cells, listed, results, PUBLISHED, SETTINGS) for listed in (runs, runs[::-1]))
+    first, second = (long(cells, listed, results) for listed in (runs, runs[::-1]))
     assert to_csv(first) == to_csv(second)
     assert set(first["seed"]) == {"0-2"}
 
@@ -112,7 +123,7 @@ def test_the_csv_is_the_table(table3, table):
     read = from_csv(to_csv(table))
     pd.testing.assert_frame_equal(read, table, check_exact=True)
     assert [cell_verdict(row) for row in read.to_dict("records")] == table["verdict"].tolist()
-    compared = pairs(case_values(*table3, SETTINGS))
+    compared = pairs(per_case(*table3))
     compared_again = from_csv(to_csv(compared))
     pd.testing.assert_frame_equal(compared_again, compared, check_dtype=False, rtol=1e-8)
     judged = block_verdicts(read, compared_again)
@@ -122,7 +133,7 @@ def test_the_csv_is_the_table(table3, table):
 
 def test_values_intervals_tests_and_markers_of_a_block():
     cells, runs, results = small()
-    table = table_long(cells, runs, results, PUBLISHED, SETTINGS).query("metric == 'jaccard'").set_index("loss")
+    table = long(cells, runs, results).query("metric == 'jaccard'").set_index("loss")
     values = {
         loss: metrics(results.loc[results["run"] == f"isic2018-unet-{loss}-s0", ["TP", "FP", "FN", "TN"]])["jaccard"]
         for loss in LOSSES
@@ -143,7 +154,7 @@ def test_values_intervals_tests_and_markers_of_a_block():
 
 def test_pairs_hold_every_two_losses_of_a_block():
     cells, runs, results = small()
-    values = case_values(cells, runs, results, SETTINGS)
+    values = per_case(cells, runs, results)
     assert len(values) == 3 * 6 * 12
     table = pairs(values)
     assert len(table) == 3 * 15
@@ -159,7 +170,7 @@ def test_pairs_hold_every_two_losses_of_a_block():
 
 def test_the_order_of_a_block_has_an_interval(table3, table):
     cells, runs, results = table3
-    values = case_values(cells, runs, results.assign(group=results["case"] // 3), SETTINGS)
+    values = per_case(cells, runs, results.assign(group=results["case"] // 3))
     found = order_intervals(values, table)
     judged = block_verdicts(table, pairs(values))
     assert set(found) == set(judged["block"])
@@ -176,10 +187,10 @@ def test_the_order_of_a_block_has_an_interval(table3, table):
 
 def test_nothing_measured_gives_no_pairs():
     cells, runs, results = small()
-    values = case_values(cells, runs.assign(state="failed"), results.iloc[:0], SETTINGS)
+    values = per_case(cells, runs.assign(state="failed"), results.iloc[:0])
     assert (len(values), len(pairs(values))) == (0, 0)
     assert order_intervals(values, PUBLISHED.rename(columns={"value": "published"})) == {}
-    assert list(pairs(values)) == list(pairs(case_values(cells, runs, results, SETTINGS)))
+    assert list(pairs(values)) == list(pairs(per_case(cells, runs, results)))
 
 
 def test_failed_and_absent_runs_stay_in_the_table():
@@ -187,7 +198,7 @@ def test_failed_and_absent_runs_stay_in_the_table():
     runs.loc[0, "state"] = "failed"
     runs.loc[1, "state"] = "not_run"
     runs = runs.drop(index=2)
-    table = table_long(cells, runs, results, PUBLISHED, SETTINGS).query("metric == 'jaccard'").set_index("loss")
+    table = long(cells, runs, results).query("metric == 'jaccard'").set_index("loss")
     assert table["verdict"].tolist()[:3] == ["failed", "not_run", "not_run"]
     assert table["run"].tolist()[:3] == ["isic2018-unet-jaccard-s0", "", ""]
     assert table["ours"].isna().tolist() == [True, True, True, False, False, False]
@@ -198,8 +209,8 @@ def test_failed_and_absent_runs_stay_in_the_table():
 def test_nothing_run_at_all():
     cells = grid()
     runs = runs_of(cells, state="not_run")
-    table = table_long(cells, runs, pd.DataFrame(), PUBLISHED, SETTINGS)
-    pd.testing.assert_frame_equal(table, table_long(cells, runs.iloc[:0], pd.DataFrame(), PUBLISHED, SETTINGS))
+    table = long(cells, runs, pd.DataFrame())
+    pd.testing.assert_frame_equal(table, long(cells, runs.iloc[:0], pd.DataFrame()))
     assert set(table["verdict"]) == {"not_run"}
     pd.testing.assert_frame_equal(from_csv(to_csv(table)), table)
 
@@ -218,7 +229,7 @@ def one_cell(runs, *parts, metric="jaccard", name="foreground", **settings):
     cells = grid(("isic2018",), ("unet",), ("dice",)).iloc[:1].assign(metric=metric, **{"class": name})
     listed = pd.DataFrame({"run": list(runs), "state": list(runs.values()), "seed": range(len(runs))})
     listed = listed.assign(dataset="isic2018", network="unet", loss="dice", arguments="")
-    return table_long(cells, listed, pd.concat(parts), PUBLISHED, TableSettings("t", **settings)).iloc[0]
+    return long(cells, listed, pd.concat(parts), settings=TableSettings("t", **settings)).iloc[0]
 
 
 def test_seeds_are_averaged_per_case_first_and_their_scatter_stands_apart():
@@ -265,11 +276,9 @@ def test_pooled_counts_are_resampled_before_the_quotient():
 
 def test_classes_and_their_mean():
     parts = [counted("a", M1, M2, name="kidney"), counted("a", M2, M7, name="tumour")]
-    parts.append(counted("a", M1, M1, name="background"))
     runs = {"a": "finished"}
     assert one_cell(runs, *parts, name="tumour")["ours"] == 1
     assert one_cell(runs, *parts, name="mean")["ours"] == pytest.approx((0.75 + 1) / 2)
-    assert one_cell(runs, *parts, name="background")["ours"] == 0.5
     pooled = one_cell(runs, *parts, name="mean", aggregation="pooled")
     assert pooled["ours"] == pytest.approx((11 / 14 + 1) / 2)
     assert one_cell(runs, *parts, name="kidney", aggregation="pooled")["ours"] == pytest.approx(11 / 14)
@@ -277,12 +286,10 @@ def test_classes_and_their_mean():
 
 def test_a_union_of_classes_is_a_row_of_its_own_and_never_inside_the_mean():
     parts = [counted("a", M1, M2, name="kidney"), counted("a", M2, M7, name="tumour")]
-    parts += [counted("a", M2, M2, name="hec"), counted("a", M1, M1, name="background")]
+    parts.append(counted("a", M2, M2, name="hec"))
     runs = {"a": "finished"}
     assert one_cell(runs, *parts, name="hec")["ours"] == 1
     assert one_cell(runs, *parts, name="mean")["ours"] == pytest.approx((0.75 + 1) / 2)
-    with_background = one_cell(runs, *parts, name="mean", include_background=True)
-    assert with_background["ours"] == pytest.approx(((0.5 + 1 + 0.5) / 3 + (1 + 0.5) / 2) / 2)
 
 
 def test_batches_enter_as_cases():
@@ -294,18 +301,16 @@ def test_batches_enter_as_cases():
 def test_of_distances_the_lowest_is_best():
     cells, runs, results = small()
     cells = cells[cells["metric"] == "jaccard"].assign(metric="hd95")
-    table = table_long(cells, runs, results.assign(hd95=results["FN"]), PUBLISHED, SETTINGS)
+    table = long(cells, runs, results.assign(hd95=results["FN"]))
     assert table.sort_values("ours")["rank"].tolist() == [1, 2, 3, 4, 5, 6]
 
 
-def test_groups_are_drawn_whole_unless_told_otherwise():
+def test_groups_are_drawn_whole():
     runs, part = {"a": "finished"}, counted("a", M1, M2, M1, M1, group=["p", "p", "q", ""])
     values = metrics(np.array([M1, M2, M1, M1]))["jaccard"]
-    grouped = one_cell(runs, part)
-    assert tuple(grouped[["low", "high"]]) == pytest.approx(interval(values, ["p", "p", "q", "c3"]))
-    single = one_cell(runs, part, bootstrap="case")
-    assert tuple(single[["low", "high"]]) == pytest.approx(interval(values))
-    assert grouped["low"] != single["low"] or grouped["high"] != single["high"]
+    found = tuple(one_cell(runs, part)[["low", "high"]])
+    assert found == pytest.approx(interval(values, ["p", "p", "q", "c3"]))
+    assert found != pytest.approx(interval(values))
 
 
 def test_measured_columns_are_metrics_of_their_own_name():
@@ -323,7 +328,7 @@ def test_rows_and_reference_can_be_arguments():
         frame["arguments"] = frame["loss"].map(dict(zip(LOSSES, named, strict=True)))
         frame["loss"] = "adaptive_log"
     settings = TableSettings("table2", reference="gamma=0.6", rows=("arguments",), blocks=("dataset", "metric"))
-    table = table_long(cells, runs, results, PUBLISHED.iloc[:0], settings).query("metric == 'jaccard'")
+    table = long(cells, runs, results, PUBLISHED.iloc[:0], settings).query("metric == 'jaccard'")
     assert table["arguments"].tolist() == named
     assert table["p_raw"].notna().tolist() == [True] * 5 + [False]
     assert table["rank"].tolist() == [6, 5, 4, 3, 2, 1]
@@ -333,7 +338,7 @@ def test_rows_and_reference_can_be_arguments():
 def test_without_one_reference_nothing_is_tested():
     cells, runs, results = small()
     settings = TableSettings("t", reference="unified_focal_asymmetric")
-    assert table_long(cells, runs, results, PUBLISHED, settings)["p_raw"].isna().all()
+    assert long(cells, runs, results, settings=settings)["p_raw"].isna().all()
 
 
 SPOILED = [  # what is done to cells, runs, results; sentence
@@ -356,7 +361,7 @@ SPOILED = [  # what is done to cells, runs, results; sentence
 @pytest.mark.parametrize(("spoil", "sentence"), SPOILED)
 def test_tables_that_do_not_fit_are_refused(spoil, sentence):
     with pytest.raises(ValueError, match=sentence):
-        table_long(*spoil(*small()), PUBLISHED, SETTINGS)
+        long(*spoil(*small()))
 
 
 def test_unknown_aggregation_is_refused():

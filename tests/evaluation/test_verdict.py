@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rareseg.evaluation import block_verdicts, cell_verdict, order, table_verdict, winner
+from rareseg.evaluation import block_verdicts, cell_verdict, table_verdict, winner
 
 CELL = {
     "published_text": "82.84",
@@ -108,7 +108,7 @@ BLOCKS = [  # ours, published, changed columns, p of all pairs, winner, order
 def test_winner_and_order_of_a_block(ours, published, columns, p, expected_winner, expected_order):
     rows = block(ours, published, **columns)
     assert winner(rows, all_pairs(p)) == expected_winner
-    assert order(rows) == expected_order
+    assert block_verdicts(rows, all_pairs(p))["order"].item() == expected_order
 
 
 def test_every_block_is_judged_once_and_in_order():
@@ -120,6 +120,7 @@ def test_every_block_is_judged_once_and_in_order():
     assert judged["published_best"].tolist() == ["focal", "jaccard;focal"]
     assert judged["order"].tolist() == ["agrees", "unclear"]
     assert judged["tau"].tolist() == [1, pytest.approx(-0.547723, abs=1e-6)]
+    assert judged["spearman"].tolist() == [pytest.approx(1), pytest.approx(-0.632456, abs=1e-6)]
 
 
 def test_rows_and_blocks_can_be_other_columns():

@@ -2,16 +2,21 @@
 
 import contextlib
 import io
+import os
+import signal
 import time
+from types import SimpleNamespace
 
 import pytest
+
+from rareseg.experiments import cluster
 
 TABLE = "table3/table_long.csv"
 
 
 @pytest.mark.slow
 def test_the_loss_of_a_machine_changes_nothing(finished, call, tiny, tmp_path):
-    utils = pytest.importorskip("ray.cluster_utils", reason="needs uv sync --extra cluster")
+    utils = pytest.importorskip("ray.cluster_utils", reason="needs uv sync --inexact --extra cluster")
     results = tmp_path / "results"
     with contextlib.redirect_stdout(io.StringIO()):
         cluster = utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
@@ -32,9 +37,64 @@ def test_the_loss_of_a_machine_changes_nothing(finished, call, tiny, tmp_path):
 
 
 def test_a_cluster_that_does_not_answer_is_one_sentence(call, tiny, tmp_path):
-    pytest.importorskip("ray", reason="needs uv sync --extra cluster")
+    pytest.importorskip("ray", reason="needs uv sync --inexact --extra cluster")
     refused = call(*tiny, "--ray=127.0.0.1:1", results=tmp_path / "results")
     assert refused.returncode == 2
     assert len(refused.stderr.splitlines()) == 1
     assert "--ray 127.0.0.1:1: no cluster answers" in refused.stderr
     assert not (tmp_path / "results").exists()
+
+
+class Ray:
+    """Takes tasks; those that are cancelled end."""
+
+    exceptions = SimpleNamespace(TaskCancelledError=KeyError, RayError=RuntimeError)
+
+    def __init__(self, submitted):
+        self.tasks, self.cancelled, self.submitted = [], [], submitted
+
+    def cluster_resources(self):
+        return {}
+
+    def remote(self, **_):
+        return lambda _: SimpleNamespace(remote=self._submit)
+
+    def _submit(self, job, _):
+        self.tasks.append(job["id"])
+        self.submitted(self)
+        return job["id"]
+
+    def wait(self, tasks, **_):
+        return [task for task in tasks if task in self.cancelled], []
+
+    def cancel(self, task, **_):
+        self.cancelled.append(task)
+
+    def get(self, task):
+        return [{"kind": "interrupted", "run": task}]
+
+    def shutdown(self):
+        pass
+
+
+def test_a_signal_stops_what_is_submitted_once_and_submits_no_more(monkeypatch, tmp_path):
+    ray = Ray(lambda ray: os.kill(os.getpid(), signal.SIGTERM) if len(ray.tasks) == 2 else None)
+    monkeypatch.setattr(cluster, "import_module", lambda _: ray)
+    jobs = [{"id": name, "training": {"threads": 1, "devices": 1}} for name in "abc"]
+    told = []
+    one = cluster.Cluster(jobs, tmp_path / "log", told.append)
+    one.run()
+    assert one.signal == signal.SIGTERM
+    assert ray.tasks == ray.cancelled == ["a", "b"]
+    assert [event["run"] for event in told] == ["a", "b"]
+
+
+def test_a_second_signal_ends_at_once(monkeypatch, tmp_path):
+    ended = []
+    monkeypatch.setattr(cluster, "import_module", lambda _: None)
+    monkeypatch.setattr(os, "_exit", ended.append)
+    one = cluster.Cluster([], tmp_path / "log", print)
+    one._stop(signal.SIGINT, None)
+    assert not ended
+    one._stop(signal.SIGINT, None)
+    assert ended == [130]

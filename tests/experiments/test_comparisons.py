@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rareseg.experiments import comparisons
+from rareseg.experiments import comparisons, ink
 
 LOSSES = ["dice", "combo", "adaptive_log"]
 VALUES = pd.DataFrame(np.random.default_rng(0).random((20, 3)), columns=LOSSES)
@@ -84,6 +84,16 @@ CLIQUES = [
 @pytest.mark.parametrize(("ranks", "difference", "bars"), CLIQUES)
 def test_bars_join_what_does_not_differ(ranks, difference, bars):
     assert comparisons._cliques(np.array(ranks), difference) == bars
+
+
+def test_of_distances_the_lowest_is_the_first_and_the_profile_is_as_long_as_they_are(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(ink, "write", lambda figure, _: drawn.append(figure))
+    values = pd.DataFrame({"dice": [4.0, 5.0, 6.0], "combo": [1.0, 2.0, 3.0]})
+    comparisons.distributions(values, "DRIVE", tmp_path / "x", data="real", metric="hd95")
+    _, profile, ranks = drawn[0].axes
+    assert {round(bar.get_y() + 0.43): round(bar.get_x() + 0.47) for bar in ranks.patches} == {0: 2, 1: 1}
+    assert profile.get_xlim() == (0, 6)
 
 
 def test_gamma_names_what_was_not_run(tmp_path):

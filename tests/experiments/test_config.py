@@ -1,8 +1,12 @@
+import contextlib
+import re
 from pathlib import Path
 
 import pytest
 
+from rareseg.datasets import DataError
 from rareseg.experiments import config, grid
+from rareseg.experiments.checks import check_division
 from rareseg.experiments.config import ConfigError
 
 TABLE = Path(__file__).parents[2] / "configs" / "table3.yaml"
@@ -34,9 +38,17 @@ MISTAKES = [  # --set, what the sentence must hold
     ("sweep={adaptive_log: {gama: [0.1]}}", "`adaptive_log` does not take `gama`; did you mean `gamma`?"),
     ("sweep={adaptive_log: {gamma: [-1]}}", "sweep.adaptive_log.gamma: expected a number in [0, inf), found -1"),
     ("sweep={adaptive_log: {gamma: [0.1, 0.1]}}", "expected different values"),
+    ("sweep={adaptive_log: {gamma: [0.1, 0.10000001]}}", "expected different values"),  # they are printed alike
     ("symbols={table1_rows: gamma}", "expected epsilon, omega and gamma once each"),
     ("grid.dataset=[drvie]", "`drvie` does not stand under `datasets`; did you mean `drive`?"),
     ("datasets.msd={}", "--set datasets.msd: unknown data set"),
+    ("datasets={'../../x': {reader: folder}}", "datasets.../../x: expected a name of letters, digits"),
+    ("networks={a/b: {name: unet_all}}", "networks.a/b: expected a name of letters, digits"),
+    ("losses={/dice: {name: dice}}", "losses./dice: expected a name of letters, digits"),
+    ("datasets.dsb2018.options={corection: drop_bad}", "does not take `corection`; did you mean `corrections`?"),
+    ("datasets.dsb2018.options={corrections: x}", "options.corrections: input should be 'drop_bad', found 'x'"),
+    ("datasets.drive.options={corrections: drop_bad}", "reader of drive does not take `corrections`. It takes none"),
+    ("datasets.drive={reader: brats2020, options: {enhancing_label: 5}}", "input should be 3 or 4, found 5"),
     ("datasets.drive.split.fractions=[0.5, 0, 0.2]", "three shares that add up to 1"),
     ("datasets.drive.split.fractions=[0.6, 0.2, 0.2]", "uses no validation cases"),
     ("datasets.drive.split.kind=rnd", "'random', 'official', 'file' or 'folds', found 'rnd'"),
@@ -51,6 +63,10 @@ MISTAKES = [  # --set, what the sentence must hold
     ("losses.tversky.delta=1.2", "expected a number in [0, 1], found 1.2"),
     ("losses.tversky.delta=high", "expected a number in [0, 1], found 'high'"),
     ("losses.dice.pool=image", "expected one of sample, batch, found 'image'"),
+    ("losses.dice.include_background=no", "losses.dice.include_background: expected true or false, found 'no'"),
+    ("losses.adaptive_log.base={name: dice, include_background: 1}", "expected true or false, found 1"),
+    ("losses.adaptive_log.base=null", "losses.adaptive_log.base: expected a value such as 'dice', found none"),
+    ("losses.adaptive_log.base=dise", "unknown name `dise`; did you mean `dice`?"),
     ("losses.dice.from_logits=true", "`from_logits` is set by the program"),
     ("losses.adaptive_log.base={name: dice, smooth: -1}", "expected a number in [0, inf), found -1"),
     ("losses.dicee={}", "unknown name `dicee`; did you mean `dice`?"),
@@ -67,12 +83,35 @@ MISTAKES = [  # --set, what the sentence must hold
     ("datasets.drive.size=[64, 64, 64]", "volumes are counted on their own grid: expected `original`"),
     ("evaluation.metrics=[dise]", "found 'dise'"),
     ("evaluation.mask=inside", "'none' or 'fov', found 'inside'"),
+    ("evaluation.metrics=[jaccard, jaccard]", "expected different values"),
+    ("evaluation.metrics=[jaccard, dsc, f1]", "evaluation.metrics: `f1` is `dsc`; expected one of them"),
+    ("evaluation={metrics: [jaccard, hd95]}", "evaluation.metrics: `hd95` needs `evaluation.distances: true`"),
+    ("evaluation={metrics: [jaccard, hd95], distances: true, aggregation: pooled}", "`hd95` is no number of counts"),
+    ("evaluation={metrics: [jaccard, auc], aggregation: keras_batch}", "`auc` is no number of counts, which `keras_b"),
+    ("evaluation={aggregation: keras_batch, hec: true}", "expected `grid: network` and no `hec`"),
+    ("evaluation={aggregation: keras_batch, grid: original}", "expected `grid: network` and no `hec`"),
+    ("evaluation.parts=[validation]", "--set evaluation.parts: expected `test` among them"),
+    ("evaluation.parts=[validation, test]", "evaluation looks at validation cases (`parts`), and there are none"),
+    ("report.metric=dsc", "--set report.metric: `dsc` is not among the metrics of isic2018; Known are recall"),
+    ("report.network=unte", "--set report.network: `unte` is not in the grid; did you mean `unet`?"),
+    ("report.reference=adaptve_log", "report.reference: `adaptve_log` is no row of the table; did you mean `adaptive_"),
+    ("compare={rows: [network, loss], blocks: [dataset, metric, class]}", "`adaptive_log` is more than one row"),
+    ("compare.rows=[los]", "input should be 'network', 'loss' or 'arguments', found 'los'"),
+    ("compare.rows=[network]", "expected network under rows or under blocks, not under both"),
+    ("compare.blocks=[dataset, network, metric]", "expected dataset, metric and class among the blocks"),
+    ("compare.blocks=[dataset, metric, class]", "are called `jaccard`; expected columns that tell them apart"),
+    ("sweep={focal: {gamma: [1, 2]}}", "Add network or arguments, or set `report.gamma_selection`"),
     ("overrides=[{where: {dataset: drvie}}]", "`drvie` is not in the grid; did you mean `drive`?"),
     ("overrides=[{where: {dataset: drive}, training: {epoks: 3}}]", "unknown key; did you mean `epochs`?"),
     ("overrides=[{were: {dataset: drive}}]", "unknown key; did you mean `where`?"),
+    ("overrides=[{where: {network: unet}, evaluation: {mask: fov}}]", "expected no `network` under `where`"),
+    ("overrides=[{where: {dataset: drive}, evaluation: {empty: one}}]", "holds for the whole table; expected nan"),
+    ("overrides=[{where: {}, evaluation: {aggregation: pooled}}]", "holds for the whole table; expected case"),
     ("training.epochs", "expected key.key=value"),
     ("training.epochs=[1", "--set training.epochs:1: not YAML"),
     ("seeds=[]", "at least 1 item"),
+    ("seeds=[0, 0]", "--set seeds: value error, expected different values, found [0, 0]"),
+    ("seeds=[-1]", "greater than or equal to 0, found -1"),
 ]
 
 
@@ -81,6 +120,52 @@ def test_mistakes_on_the_command_line_are_named(setting, sentence):
     with pytest.raises(ConfigError) as caught:
         config.read(TABLE, "paper", [setting])
     assert sentence in str(caught.value)
+
+
+SWEPT = [  # changes of a table that takes one point of each sweep, what the sentence must hold
+    (["evaluation.parts=[test]"], "report.gamma_selection: `validation` needs the validation cases"),
+    (["report.gamma_selection=0.55"], "the number of one point in the sweep of unified_focal_symmetric, found"),
+    (["report.gamma_selection=0.5", "sweep.unified_focal_symmetric=[{gamma: [0.5, 0.6], delta: [0.5]}]"], "found 0.5;"),
+    (["report.gamma_selection=null"], "compare.rows: several points of a block are called `unified_focal_symmetric`"),
+    (["datasets.drive.split.fractions=[0.8, 0, 0.2]"], "training looks at validation cases"),
+]
+
+
+@pytest.mark.parametrize(("changes", "sentence"), SWEPT, ids=[" ".join(changes) for changes, _ in SWEPT])
+def test_a_sweep_that_cannot_become_a_row_is_refused_before_training(changes, sentence):
+    with pytest.raises(ConfigError) as caught:
+        config.read(TABLE.with_name("ufl_table3.yaml"), "paper", changes)
+    assert sentence in str(caught.value)
+
+
+def test_losses_that_are_compared_over_batches_need_batches_of_one_size():
+    changes = ["evaluation.aggregation=keras_batch", "overrides=[{where: {loss: dice}, training: {batch_size: 2}}]"]
+    with pytest.raises(ConfigError, match="losses need batches of one size"):
+        config.read(TABLE, "paper", changes)
+
+
+LAST = "training={selection: last, schedule: none, stop_early: null}"
+FILE = "datasets.drive.split={kind: file, path: split.csv}"
+WITHOUT_VALIDATION = [  # table, changes, what the sentence must hold; None: they are not missed
+    ("ufl_table3", [], "of 2 cases none is left for validation, and training needs some. Give more"),
+    ("ufl_table3", [LAST], "none is left for validation, and `evaluation.parts` asks for them. Give more"),
+    ("ufl_table3", [LAST, FILE], "the split file names no validation case, and `evaluation.parts` asks for them. Add"),
+    ("ufl_table3", [FILE], "the split file names no validation case, and training needs some. Add them"),
+    ("table3", [], None),
+]
+
+
+@pytest.mark.parametrize(("table", "changes", "sentence"), WITHOUT_VALIDATION)
+def test_a_split_without_the_validation_cases_that_are_looked_at_is_refused(table, changes, sentence):
+    settings = grid.points(config.read(TABLE.with_name(f"{table}.yaml"), "paper", changes))[0].settings
+    division = {"train": ["a"], "validation": [], "test": ["b"]}
+    with pytest.raises(DataError, match=re.escape(sentence)) if sentence else contextlib.nullcontext():
+        check_division("drive", division, settings)
+
+
+def test_the_validation_cases_that_choose_from_a_sweep_may_do_nothing_else():
+    found = config.read(TABLE.with_name("ufl_table3.yaml"), "paper", [LAST])
+    assert (found.training.validates, found.report.gamma_selection) == (False, "validation")
 
 
 EDITS = [  # text of the file, what it becomes, line that must be named, what the sentence must hold

@@ -60,12 +60,12 @@ def test_devices(there, seen, state, sentence, tmp_path, answer, monkeypatch, ca
     printed = capsys.readouterr().out
     assert found(printed)["GPU"][0] == state
     assert found(printed)["GPU"][1].startswith(sentence)
-    assert ("-> uv sync --extra jax-gpu" in printed) == (len(there) > len(seen))
+    assert ("-> uv sync --inexact --extra jax-gpu" in printed) == (len(there) > len(seen))
 
 
 @pytest.mark.parametrize(
     ("backend", "command"),
-    [("jax", "uv sync --extra jax"), ("torhc", "set KERAS_BACKEND to one of tensorflow, jax, torch")],
+    [("jax", "uv sync --inexact --extra jax"), ("torhc", "set KERAS_BACKEND to one of tensorflow, jax, torch")],
 )
 def test_a_backend_that_does_not_compute_is_wrong(backend, command, tmp_path, answer, monkeypatch, capsys):
     monkeypatch.setenv("KERAS_BACKEND", backend)

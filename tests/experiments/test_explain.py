@@ -23,12 +23,17 @@ def test_every_key_has_a_meaning(name):
 
 
 EXPLAINED = [  # key, profile, changes, what the two lines must hold
-    ("training.epochs", "paper", [], ["passes over the training cases", "default 50; here 50, from default"]),
+    ("training.monitor", "paper", [], ["what `selection`", 'default "val_loss"; here "val_loss", from default']),
+    ("training.epochs", "paper", [], ["passes over the training cases", "default 50; here 50, from table3.yaml:"]),
+    ("training.monitor", "paper", ["training.monitor=val_loss"], ['here "val_loss", from --set training.monitor']),
     ("training.epochs", "cpu", [], ["default 50; here 70, from table3.yaml:"]),
     ("training.epochs", "cpu", ["training.epochs=3"], ["here 3, from --set training.epochs"]),
     ("losses.tversky.delta", "paper", [], ["argument of tversky: [0, 1]", "here 0.7, from table3.yaml:"]),
     ("datasets.drive.split.kind", "cpu", [], ['default "random"; here "official", from table3.yaml:']),
     ("pipeline.patch", "paper", [], ["pixels per axis of a window", "default null; here null, from default"]),
+    ("pipeline.augment.p", "paper", [], ["probability of each", "default 0.15; here null, from table3.yaml:"]),
+    ("training.stop_early", "paper", [], ["end when", "training.stop_early.patience: epochs", "default 20; here null"]),
+    ("datasets.drive.phantom.cases", "paper", [], ["default none: it must be given; here null, from default"]),
 ]
 
 

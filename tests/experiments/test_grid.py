@@ -18,7 +18,7 @@ CHANGES = [  # --set, the part of a cell that it concerns
     pytest.param("networks.unet={name: unet_all, filters: 16}", "unet", 18, id="one network"),
     pytest.param("datasets.drive.split.seed=1", "drive", 12, id="one data set"),
     pytest.param("training.epochs=51", "", 36, id="training"),
-    pytest.param("evaluation.metrics=[dsc]", "", 0, id="evaluation"),
+    pytest.param("evaluation.metrics=[jaccard]", "", 0, id="evaluation"),
     pytest.param("report.margin=0.01", "", 0, id="report"),
 ]
 
@@ -49,7 +49,7 @@ SELECTIONS = [
     (["dataset=drive", "loss=dice"], 16),
     (["seed=0"], 36),
 ]
-SWEEP = "sweep={adaptive_log: {epsilon: [0.3, 0.5], omega: [6, 10]}}"
+SWEEP = ["sweep={adaptive_log: {epsilon: [0.3, 0.5], omega: [6, 10]}}", "report.gamma_selection=best_test"]
 SWEPT = [  # --only, number of points of a table with this sweep
     ([], 30 + 24),
     (["epsilon=0.5"], 12),
@@ -59,7 +59,7 @@ SWEPT = [  # --only, number of points of a table with this sweep
 
 
 def test_several_swept_arguments_are_a_product():
-    found = grid.points(config.read(TABLE, "paper", [SWEEP, "grid.dataset=[drive]", "grid.loss=[adaptive_log]"]))
+    found = grid.points(config.read(TABLE, "paper", [*SWEEP, "grid.dataset=[drive]", "grid.loss=[adaptive_log]"]))
     expected = [f"epsilon={epsilon};omega={omega}" for epsilon in (0.3, 0.5) for omega in (6, 10)]
     assert [point.arguments for point in found if point.network == "unet"] == expected
     assert {(point.settings["loss"]["epsilon"], point.settings["loss"]["omega"]) for point in found} == {
@@ -69,11 +69,11 @@ def test_several_swept_arguments_are_a_product():
 
 @pytest.mark.parametrize(("only", "count"), SWEPT)
 def test_swept_arguments_select(only, count):
-    assert len(grid.select(grid.points(config.read(TABLE, "paper", [SWEEP])), only)) == count
+    assert len(grid.select(grid.points(config.read(TABLE, "paper", SWEEP)), only)) == count
 
 
 def test_a_sweep_shares_the_run_of_the_usual_value_with_the_table_without_it():
-    plain, swept = identities(), identities(SWEEP)
+    plain, swept = identities(), identities(*SWEEP)
     assert swept["drive", "unet", "adaptive_log", "epsilon=0.5;omega=10"] == plain["drive", "unet", "adaptive_log", ""]
     assert swept["drive", "unet", "adaptive_log", "epsilon=0.3;omega=6"].startswith(
         "drive-unet-adaptive_log-epsilon0.3-omega6-s0-"
@@ -91,7 +91,7 @@ def test_a_list_of_products_is_their_union_in_order():
         "grid=[{dataset: [drive], network: [unet], loss: [dice, focal]}, "
         "{dataset: [drive], network: [focusnet, unet], loss: [dice]}]"
     )
-    found = [point.cell[1:3] for point in grid.points(config.read(TABLE, "paper", [products]))]
+    found = [point.cell[1:3] for point in grid.points(config.read(TABLE, "paper", [products, "report.reference=dice"]))]
     assert found == [("unet", "dice"), ("unet", "focal"), ("focusnet", "dice")]
 
 

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from rareseg.experiments import cli, hardware, pool
@@ -27,3 +29,19 @@ def test_a_worker_sees_the_device_that_the_fewest_others_use(monkeypatch, tmp_pa
     assert sorted(one._free_gpus(2)) == ["0", "1"]
     assert pool.environment(1, ["1"])["CUDA_VISIBLE_DEVICES"] == "1"
     assert pool.environment(1)["CUDA_VISIBLE_DEVICES"] == "0,1"
+
+
+def test_what_can_change_the_last_bits_is_recorded(monkeypatch):
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    found = hardware.fingerprint({"training": {"threads": 1}})
+    assert found["onednn"] == "0"
+    assert {"numba", "jaxlib", "keras", "numpy"} <= set(found["versions"])
+
+
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="the system cannot forget a peak")
+def test_a_peak_of_memory_can_be_forgotten():
+    held = b"x" * 2**28
+    before = hardware.peak_memory()
+    del held
+    hardware.forget_peak()
+    assert hardware.peak_memory() < before - 200

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import pytest
 from matplotlib.figure import Figure
 
-from rareseg.experiments import figures
+from rareseg.experiments import ink
 from rareseg.experiments.inline import inline
 
 
@@ -14,13 +14,13 @@ from rareseg.experiments.inline import inline
 def svg(tmp_path_factory):
     import matplotlib
 
-    with matplotlib.rc_context(figures.RC):
-        figure: Figure = figures.new(3, 2, "A <title> & more", "real")
+    with matplotlib.rc_context(ink.RC):
+        figure: Figure = ink.new(3, 2, "A <title> & more", "real")
         axes = figure.subplots()
         axes.plot([0, 1, 2], [0.123456, 1, 0.5], "o-", color="#000000", label="ours")
         axes.imshow([[0, 1], [1, 0]], extent=(0, 1, 0, 1))
         axes.set(xlim=(0, 2), ylim=(0, 1))
-        return figures.write(figure, tmp_path_factory.mktemp("figure") / "f")[0].read_text(encoding="utf-8")
+        return ink.write(figure, tmp_path_factory.mktemp("figure") / "f")[0].read_text(encoding="utf-8")
 
 
 def test_nothing_remains_that_a_strict_policy_forbids(svg):

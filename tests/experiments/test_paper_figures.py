@@ -60,6 +60,19 @@ def test_computed_figures_come_from_the_clone(results, monkeypatch, tmp_path, ca
     assert "left out: family.svg lies in the clone's docs/losses" in capsys.readouterr().out
 
 
+def test_a_case_goes_to_the_tables_that_have_it(results, monkeypatch, capsys):
+    for table, case in (("table3", "a"), ("ufl_table3", "b")):
+        (results / table / "splits").mkdir()
+        (results / table / "splits" / "set.csv").write_text(f"case,group,part\n{case},{case},test\n")
+    asked = []
+    monkeypatch.setattr(paper_figures, "_report", lambda table, _, __, case: asked.append((table, case)))
+    assert main("figures", ["--results", str(results), "--case", "b"]) == 0
+    assert sorted(asked) == [("table3", ""), ("ufl_table3", "b")]
+    assert main("figures", ["--results", str(results), "--case", "typo"]) == 2
+    assert f"--case typo: no table in {results} has a case of this name" in capsys.readouterr().err
+    assert len(asked) == 2
+
+
 def test_without_runs_one_sentence_says_what_to_do(tmp_path, capsys):
     assert main("figures", ["--results", str(tmp_path)]) == 2
     assert "holds no runs. Run a table first" in capsys.readouterr().err

@@ -1,24 +1,29 @@
-"""Which job comes next."""
+"""Which job comes next, and what becomes of it when its worker dies or a signal comes."""
+
+import os
+import signal
+
+import pytest
 
 from rareseg.experiments import pool
 
-SHARED = dict.fromkeys(("optimiser", "supervision", "mixed_precision", "xla"))
+SHARED = {"optimiser": {"name": "adam", "learning_rate": 0.1}, "supervision": None, "mixed_precision": False}
+TRAINING = {**SHARED, "xla": None, "threads": 1, "deterministic": True, "devices": 1, "batch_size": 2}
 PIPELINE = {"analysis": "patches", "patch": [8, 8]}
 
 
-def job(folder, name, network, **length):
-    training = {**SHARED, "threads": 1, "deterministic": True, "devices": 1, "batch_size": 2, "steps": None, **length}
+def job(folder, name, network="unet", training=TRAINING, **more):
     settings = {"network": network, "pipeline": PIPELINE, "dataset": {"channels": 1}, "training": training}
     place = {"folder": str(folder / name), "evaluation": "e", "tried": None}
-    return {"id": name, "settings": settings, "training": training, "seed": 0, **place}
+    return {"id": name, "settings": settings, "training": training, "seed": 0, "losses": [], **place, **more}
 
 
 def test_the_step_with_most_work_comes_first_and_of_it_the_longest_job(tmp_path):
     jobs = [
-        job(tmp_path, "long but alone", "focusnet", steps=99),
-        job(tmp_path, "short", "unet", epochs=1),
-        job(tmp_path, "longest", "unet", steps=9, epochs=2),
-        job(tmp_path, "longer", "unet", epochs=3),
+        job(tmp_path, "long but alone", "focusnet", operations=99),
+        job(tmp_path, "short", operations=1),
+        job(tmp_path, "longest", operations=9),
+        job(tmp_path, "longer", operations=3),
     ]
     one, order = pool.Pool(jobs, 1, tmp_path / "log", lambda _: None), []
     for _ in jobs:
@@ -26,3 +31,80 @@ def test_the_step_with_most_work_comes_first_and_of_it_the_longest_job(tmp_path)
         one._waiting.remove(following)
         order.append(following["id"])
     assert order == ["longest", "longer", "long but alone", "short"]
+
+
+OTHER = {"optimiser": {"name": "adam", "learning_rate": 0.2}}
+STEPS = [  # what differs between two jobs, whether they share a compiled step
+    pytest.param({"training": {**TRAINING, **OTHER}}, True, id="learning rate"),
+    pytest.param({"operations": 5}, True, id="length"),
+    pytest.param({"training": {**TRAINING, "xla": True}}, False, id="compiler"),
+    pytest.param({"training": {**TRAINING, "batch_size": 3}}, False, id="batch"),
+    pytest.param({"losses": [{"name": "dice"}]}, False, id="losses to choose from"),
+    pytest.param({"network": "focusnet"}, False, id="network"),
+]
+
+
+@pytest.mark.parametrize(("change", "same"), STEPS)
+def test_jobs_share_a_compiled_step_where_nothing_differs_that_is_compiled(tmp_path, change, same):
+    one, other = job(tmp_path, "one"), job(tmp_path, "other", **change)
+    assert (pool.step_of(one) == pool.step_of(other)) is same
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path):
+    """Return f(code, jobs): the pool after its workers ran this code instead of their own, and the events."""
+    before = signal.getsignal(signal.SIGTERM)
+
+    def run(code, jobs, report=lambda _: None, workers=1):
+        monkeypatch.setattr(pool, "WORKER", ("-c", code))
+        told = []
+        one = pool.Pool(jobs, workers, tmp_path / "log", lambda event: (told.append(event), report(event)))
+        one.run()
+        assert signal.getsignal(signal.SIGTERM) is before
+        return one, told
+
+    return run
+
+
+def test_workers_that_end_at_once_cost_their_runs_and_not_the_command(run, tmp_path):
+    _, told = run("", [job(tmp_path, name, operations=1) for name in ("a", "b")])
+    assert [(event["run"], event["kind"]) for event in told if event["kind"] != "started"] == [
+        ("a", "failed"),
+        ("b", "failed"),
+    ]
+
+
+def test_a_worker_that_died_idle_takes_a_job_without_an_error(monkeypatch, tmp_path):
+    monkeypatch.setattr(pool, "WORKER", ("-c", ""))
+    child = pool.Child(1, True, 1, tmp_path / "log")
+    child.process.wait()
+    child.give(job(tmp_path, "a"))
+    assert child.read() is None
+    child.close()
+
+
+def test_a_signal_while_a_worker_starts_interrupts_its_run(run, tmp_path):
+    def report(event):
+        if event["kind"] == "started":
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    jobs = [job(tmp_path, name, operations=1) for name in ("a", "b")]
+    one, told = run("import time; time.sleep(30)", jobs, report, workers=2)
+    assert one.signal == signal.SIGTERM
+    assert [(event["kind"], event["run"]) for event in told] == [("started", "a"), ("interrupted", "a")]
+    assert "dead" not in told[1]
+
+
+def test_a_signal_while_a_process_is_made_reaches_it_too(run, tmp_path, monkeypatch):
+    made = []
+
+    class Child(pool.Child):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            made.append(self)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(pool, "Child", Child)
+    _, told = run("import time; time.sleep(5)", [job(tmp_path, "a", operations=1)])
+    assert [event["kind"] for event in told] == ["started", "interrupted"]
+    assert made[0].process.returncode == -signal.SIGTERM

@@ -2,6 +2,8 @@
 
 import io
 import re
+import shutil
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -12,9 +14,9 @@ from PIL import Image
 from rich.console import Console
 
 from rareseg import datasets, evaluation
-from rareseg.experiments import config, figures, grid, page, pictures, store, stored
-from rareseg.experiments.cases import open_cases
-from rareseg.experiments.report import Report
+from rareseg.experiments import config, grid, ink, page, pictures, scoring, store, stored
+from rareseg.experiments.cases import open_cases, pipeline_settings
+from rareseg.experiments.report import Report, _run_row
 from rareseg.pipeline import write_prediction
 
 YAML = Path(str(files("rareseg.configs").joinpath("table3.yaml")))
@@ -77,7 +79,8 @@ def report(tmp_path_factory):
     due = [store.Due(one, store.Run(folder / "runs" / grid.identity(one, "0", "tensorflow")), True) for one in points]
     for one in due:
         written(one, opened[one.point.dataset])
-    return Report(asked, "other", points, due, opened, folder, source=YAML, profile="demo", settings=SETTINGS)
+    again = "uv run scripts/reproduce_table3.py --profile demo"
+    return Report(asked, "other", points, due, opened, folder, source=YAML, profile="demo", again=again)
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +154,7 @@ def test_the_page_says_what_it_is_and_what_failed(html):
         "--report-only",
         "1,234",
         "Adaptive log has the best Jaccard",
+        "All test pixels pooled, by 65,536 steps of their probability: areas are exact to 0.",
     ):
         assert expected in text, expected
 
@@ -171,9 +175,59 @@ def test_headings_and_ids_are_where_the_contents_say(html):
 @pytest.mark.usefixtures("html")
 def test_a_second_report_is_equal_byte_for_byte_and_draws_nothing(report, folder, monkeypatch):
     kept = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    monkeypatch.setattr(figures, "write", None)  # would fail if it were called
+    monkeypatch.setattr(ink, "write", None)  # would fail if it were called
     report.write(Console(file=io.StringIO(), width=120))
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == kept
+
+
+CHANGES = [  # section, what is changed in it: the numbers of the table stay
+    pytest.param("report", {"metric": "recall"}, id="metric"),
+    pytest.param("compare", {"rows": ["network", "loss"]}, id="rows"),
+    pytest.param(None, {"title": "Another title"}, id="title"),
+]
+
+
+def draw(one, folder, draw):
+    """Bring the only figure of a table up to date."""
+    one.folder, one._comparison, one._blocks = folder, [], []
+    one._overview = [pictures.Picture("cells", "", draw)]
+    one.draw()
+
+
+@pytest.mark.parametrize(("section", "values"), CHANGES)
+def test_figures_are_drawn_again_when_what_they_show_changes(report, tmp_path, section, values):
+    changed = values if section is None else {section: getattr(report.config, section).model_copy(update=values)}
+    made, drawn = report.tables(), []
+    for asked in (report.config, report.config, report.config.model_copy(update=changed)):
+        draw(replace(report, config=asked).pictures(made), tmp_path, drawn.append)
+    assert len(drawn) == 2
+
+
+def test_figures_that_a_kill_left_half_drawn_are_drawn_again(report, tmp_path):
+    made, drawn = report.tables(), []
+    draw(report.pictures(made), tmp_path, drawn.append)
+    with pytest.raises(ZeroDivisionError):
+        draw(replace(report, case="another").pictures(made), tmp_path, lambda _: 1 / 0)
+    draw(report.pictures(made), tmp_path, drawn.append)
+    assert len(drawn) == 2
+
+
+def test_a_data_set_without_the_case_that_was_asked_for_shows_the_median_one(report, tmp_path):
+    one = replace(report, case="of another data set").pictures(report.tables())
+    example = next(picture for picture in one._blocks[0][1] if picture.name.startswith("examples"))
+    assert example.caption.startswith("The case with the median")
+    example.draw(tmp_path / example.name)
+    assert len(list(tmp_path.glob("examples-*.svg"))) == 1
+
+
+def test_a_finished_run_whose_last_record_was_lost_is_told_as_finished(report, tmp_path):
+    one = store.Due(report.points[0], store.Run(tmp_path / "run"), True)
+    one.run.update(state="running")
+    assert _run_row(one)["state"] == "running"
+    one.evaluation.mkdir()
+    for path in (one.run.weights, one.evaluation / "cases.csv"):
+        path.touch()
+    assert _run_row(one)["state"] == "finished"
 
 
 def test_the_example_is_the_median_case_over_losses(report):
@@ -197,19 +251,88 @@ def test_worst_cases_come_first(report):
     assert {label for row in worst for label, _ in row["links"]} == {"Dice", "Combo", "Adaptive log"}
 
 
-def test_a_published_value_that_a_user_fills_in_is_compared(report, monkeypatch):
-    def published(table):
-        frame = original(table)
-        cell = (frame["dataset"] == "isic2018") & (frame["network"] == "unet") & (frame["loss"] == "dice")
-        return frame.assign(value=frame["value"].mask(cell & (frame["metric"] == "recall"), filled))
-
-    original = stored.published
+def test_a_published_value_that_a_user_fills_in_is_compared(report, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)  # as in a clone beside an installed package
+    mine = tmp_path / "results" / "published" / "table3.csv"
+    mine.parent.mkdir(parents=True)
+    frame = pd.read_csv(str(files("rareseg.published").joinpath("table3.csv")), dtype=str, keep_default_na=False)
+    cell = (frame[["dataset", "network", "loss", "metric"]] == ["isic2018", "unet", "dice", "recall"]).all(axis=1)
     found = {}
     for filled in ("", "51.20"):
-        monkeypatch.setattr(stored, "published", published)
+        frame.assign(value=frame["value"].mask(cell, filled)).to_csv(mine, index=False)
         found[filled] = report.tables().long.set_index(["network", "loss", "metric"]).loc[("unet", "dice", "recall")]
     assert found[""]["verdict"] == "no_reference"
     assert (found["51.20"]["verdict"], found["51.20"]["published"]) == ("not_real", 0.512)
+
+
+def bright(images):
+    """Return logits of two classes: what is bright is foreground."""
+    values = images.mean(axis=-1) - images.mean()
+    return np.stack([np.zeros_like(values), values], axis=-1).astype("float32")
+
+
+def scored(report, folder, *changes):
+    """Return the report of a table whose runs are scored as a worker does it, in place of training them."""
+    shorter = ["grid.network=[unet]", "grid.loss=[dice, combo]", "report.reference=dice"]
+    asked = config.read(YAML, "demo", [SETTINGS[0], SETTINGS[3], *shorter, *changes])
+    opened = report.opened["isic2018"]
+    due = [store.Due(one, store.Run(folder / "runs" / one.loss), True) for one in grid.points(asked)]
+    for one in due:
+        settings = one.point.settings
+        drawing = pipeline_settings(settings)
+        scoring.score(bright, opened, opened.parts(settings), settings["evaluation"], drawing, one.evaluation)
+        one.run.weights.touch()
+        for file in ("history.csv", "run.json"):
+            shutil.copy(report.due[0].run.folder / file, one.run.folder)
+    return Report(asked, "other", [one.point for one in due], due, report.opened, folder)
+
+
+def test_a_table_of_batches_holds_the_means_of_what_scoring_wrote(report, tmp_path):
+    chosen = "evaluation={aggregation: keras_batch, metrics: [f1, jaccard], parts: [validation, test], auc: false}"
+    split = "datasets.isic2018.split.fractions=[0.5, 0.25, 0.25]"
+    made = scored(report, tmp_path, chosen, split, "training.batch_size=2")
+    made.write(Console(file=io.StringIO(), width=120))
+    batches = pd.read_csv(made.due[0].evaluation / "batches.csv")
+    assert batches["part"].value_counts().to_dict() == {"validation": 3, "test": 3}  # five cases each, two by two
+    means = batches[batches["part"] == "test"].mean(numeric_only=True)
+    long = evaluation.from_csv((made.folder / "table_long.csv").read_text(encoding="utf-8"))
+    found = long[long["loss"] == "dice"].set_index("metric")["ours"]
+    assert found["f1"] == pytest.approx(means["dsc"])
+    assert found["jaccard"] == pytest.approx(means["jaccard"])
+
+
+def test_the_primary_network_leads_and_a_curve_over_gamma_is_its_own(report):
+    leading = report.config.report.model_copy(update={"network": "focusnet"})
+    rows = [
+        (f"isic2018/{network}/dsc/foreground", loss, f"gamma={gamma}", value, value, value)
+        for network, value in (("focusnet", 0.6), ("unet", 0.7))
+        for loss in ("focal", "dice")
+        for gamma in (1, 2)
+    ]
+    sweep = pd.DataFrame(rows, columns=["block", "loss", "arguments", "ours", "low", "high"])
+    asked = replace(report, config=report.config.model_copy(update={"report": leading}))
+    found = asked.pictures(report.tables()._replace(sweep=sweep))
+    assert [section["title"] for section in found.sections] == ["ISIC 2018, FocusNet", "ISIC 2018, U-Net"]
+    panels = pictures.gamma_panels(*found._of_leading_network())
+    assert panels == {"isic2018": {"focal": {1: 0.6, 2: 0.6}, "dice": {1: 0.6, 2: 0.6}}}
+
+
+LEADING = [  # changes, the primary metric, whether the highest value is the best
+    pytest.param("evaluation={metrics: [jaccard, auc], auc: true}", "auc", True, id="scores"),
+    pytest.param("evaluation={metrics: [hd95, jaccard], distances: true}", "hd95", False, id="distances"),
+]
+
+
+@pytest.mark.parametrize(("changes", "metric", "highest"), LEADING)
+def test_what_a_threshold_does_not_have_can_lead_a_report(report, tmp_path, changes, metric, highest):
+    made = scored(report, tmp_path, changes, f"report.metric={metric}")
+    made.write(Console(file=io.StringIO(), width=120))
+    baselines = pd.read_csv(made.folder / "baselines.csv")
+    assert set(baselines["metric"]) == {"jaccard"}
+    (section,) = made.pictures(made.tables()).sections
+    values = section["values"].mean(axis=1).dropna()
+    worst = values.min() if highest else values.max()
+    assert made._worst(section)[0]["value"] == f"{worst:.3f}"
 
 
 CLASSES = [
@@ -276,10 +399,11 @@ def test_a_table_about_data_sets_has_a_page_without_runs():
     long = evaluation.compare(
         ours.astype({"cases": "Int64"}), published, rows=["loss"], blocks=["dataset", "metric", "class"]
     ).assign(verdict=np.where(known["dataset"] == "drive", "higher", "match"))
-    html = page.of_facts(long, {"title": "Data sets", "notes": []}, "seeds: [0]  # chosen\n")
+    html = page.of_facts(long, {"title": "Data sets", "notes": []}, "seeds: [0]  # chosen\n", "uv run it --profile cpu")
     drive = (known["dataset"] == "drive").sum()
     assert f"{len(known) - drive} of {len(known)} values are the paper&#39;s, after rounding" in html
     assert "CVC-ClinicDB" in html
+    assert "uv run it --profile cpu" in html
     assert "Runs that failed" not in html
 
 

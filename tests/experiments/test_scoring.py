@@ -1,5 +1,6 @@
 """What is counted, in 3D and with several classes: read back from the files that are written."""
 
+import dataclasses
 from pathlib import Path
 
 import nibabel
@@ -7,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rareseg import datasets, evaluation
+from rareseg import datasets, evaluation, pipeline
 from rareseg.experiments import cases, config, grid, scoring
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -71,6 +72,18 @@ def test_label_maps_are_nifti_on_the_grid_of_the_files_and_hold_what_was_counted
         assert found.loc["1", "hd95"] == pytest.approx(distances["hd95"], nan_ok=True)
 
 
+def test_areas_change_no_label(kits, tmp_path):
+    """Labels go to the grid of the files by nearest neighbour, whether or not probabilities go with them."""
+    opened, settings = kits
+    coarse = dataclasses.replace(cases.pipeline_settings(settings), size=(16, 24, 20), cache="none")
+    parts = {"test": pipeline.prepare_all(list(opened.originals.values()), coarse)}
+    for auc in (False, True):
+        chosen = settings["evaluation"] | {"auc": auc, "parts": ["test"]}
+        scoring.score(forward, opened, parts, chosen, coarse, tmp_path / str(auc))
+    without, with_areas = (pd.read_csv(tmp_path / str(auc) / "cases.csv") for auc in (False, True))
+    pd.testing.assert_frame_equal(without.drop(columns="auc"), with_areas.drop(columns="auc"))
+
+
 def test_areas_are_one_class_against_the_rest(scored):
     folder, rows = scored
     assert rows.loc[rows["class"] != "hec", "auc"].between(0, 1).all()
@@ -88,9 +101,25 @@ def test_batches_are_those_of_the_related_code():
     maps = [(draw.random((4, 4, 2)), draw.integers(0, 2, (4, 4))) for _ in range(5)]
     batches = scoring.Batchwise(2, 2)
     for probabilities, truth in maps:
-        batches.add(probabilities, truth)
+        batches.add("validation", probabilities, truth)
+    batches.add("test", *maps[0])
     rows = batches.rows()
-    assert [row[:3] for row in rows] == [[0, "", 1], [1, "", 1], [2, "", 1]]
-    for row, members in zip(rows, (maps[:2], maps[2:4], maps[4:]), strict=True):
+    assert [row[:4] for row in rows] == [*(["validation", number, "", 1] for number in range(3)), ["test", 3, "", 1]]
+    for row, members in zip(rows, (maps[:2], maps[2:4], maps[4:], maps[:1]), strict=True):
         scores, truth = np.stack([one[0][..., 1] for one in members]), np.stack([one[1] for one in members])
-        assert row[3:] == list(map(evaluation.batch_metrics(scores, truth).get, scoring.Batchwise.METRICS))
+        assert row[4:] == list(map(evaluation.batch_metrics(scores, truth).get, scoring.Batchwise.METRICS))
+
+
+def test_a_signal_ends_scoring_between_two_cases_and_nothing_is_complete(kits, tmp_path):
+    opened, settings = kits
+    calls = iter([None, None, InterruptedError("stopped")])
+
+    def go_on():
+        if error := next(calls):
+            raise error
+
+    drawing, parts = cases.pipeline_settings(settings), opened.parts(settings)
+    chosen = settings["evaluation"] | {"parts": ["train"]}
+    with pytest.raises(InterruptedError, match="stopped"):
+        scoring.score(forward, opened, parts, chosen, drawing, tmp_path / "scored", go_on)
+    assert not (tmp_path / "scored" / "cases.csv").exists()

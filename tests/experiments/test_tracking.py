@@ -4,11 +4,11 @@ import pytest
 
 from rareseg.experiments import store
 from rareseg.experiments.config import ConfigError
-from rareseg.experiments.tracking import Tracker
+from rareseg.experiments.tracking import Tracker, scores
 
 # SQLAlchemy tells MLflow, not us.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow", "ignore:.*noload:DeprecationWarning")
-EVALUATION = {"metrics": ["jaccard", "recall"], "aggregation": "case", "empty": "nan"}
+EVALUATION = {"metrics": ["f1", "jaccard", "recall", "auc"], "aggregation": "case", "empty": "nan"}
 CASES = """part,case,group,class,TP,FP,FN,TN,auc
 test,a,a,1,3,1,0,4,0.9
 test,b,b,1,1,0,1,6,0.7
@@ -29,10 +29,11 @@ def job(tmp_path):
     run.update(state="finished", data="phantom", settings=settings)
     (run.folder / "history.csv").write_text("epoch,step\n")
     (run.folder / "log.txt").write_text("what libraries print")
-    run.evaluation("abcd").mkdir()
-    (run.evaluation("abcd") / "cases.csv").write_text(CASES)
+    for name, text in (("abcd", CASES), ("older", CASES.replace("test,a,a,1,3", "test,a,a,1,9"))):
+        run.evaluation(name).mkdir()
+        (run.evaluation(name) / "cases.csv").write_text(text)
     names = {"dataset": "drive", "network": "unet", "loss": "dice", "arguments": "", "seed": 0}
-    return {"id": run.id, "folder": str(run.folder), "settings": settings, **names}
+    return {"id": run.id, "folder": str(run.folder), "settings": settings, "evaluation": "abcd", **names}
 
 
 def track(target, job, kinds, tell=print):
@@ -47,7 +48,7 @@ def track(target, job, kinds, tell=print):
 
 @pytest.mark.slow
 def test_parameters_curves_scores_and_files_of_a_run_are_kept_and_it_goes_on_where_it_was(tmp_path, job):
-    mlflow = pytest.importorskip("mlflow", reason="needs uv sync --extra tracking")
+    mlflow = pytest.importorskip("mlflow", reason="needs uv sync --inexact --extra tracking")
     target = f"mlflow:sqlite:///{tmp_path}/runs.db"
     track(target, job, ["started", "epoch", "interrupted"])
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/runs.db")
@@ -72,8 +73,25 @@ def test_parameters_curves_scores_and_files_of_a_run_are_kept_and_it_goes_on_whe
 
 
 @pytest.mark.slow
+def test_a_run_that_ends_before_its_first_epoch_is_told_too(tmp_path, job):
+    mlflow = pytest.importorskip("mlflow", reason="needs uv sync --extra tracking")
+    track(f"mlflow:sqlite:///{tmp_path}/runs.db", job, ["started", "failed"])
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/runs.db")
+    (found,) = client.search_runs([client.get_experiment_by_name("table3").experiment_id])
+    assert (found.info.run_name, found.info.status) == (job["id"], "FAILED")
+    assert found.data.tags["rareseg.state"] == "failed"
+
+
+def test_scores_have_the_names_of_the_configuration(tmp_path):
+    (tmp_path / "cases.csv").write_text(CASES)
+    found = scores(tmp_path / "cases.csv", EVALUATION)
+    assert set(found) == {"test.f1.1", "test.jaccard.1", "test.recall.1", "test.auc.1"}
+    assert found["test.f1.1"] == pytest.approx((6 / 7 + 2 / 3) / 2)
+
+
+@pytest.mark.slow
 def test_what_mlflow_cannot_take_is_told_once_and_stops_nothing_else(tmp_path, job, monkeypatch):
-    pytest.importorskip("mlflow", reason="needs uv sync --extra tracking")
+    pytest.importorskip("mlflow", reason="needs uv sync --inexact --extra tracking")
     target, told = f"mlflow:sqlite:///{tmp_path}/runs.db", []
     tracker = track(target, job, ["started"], told.append)
 
@@ -89,7 +107,7 @@ def test_what_mlflow_cannot_take_is_told_once_and_stops_nothing_else(tmp_path, j
 
 @pytest.mark.slow
 def test_the_old_file_store_of_mlflow_is_refused_in_one_sentence(tmp_path):
-    pytest.importorskip("mlflow", reason="needs uv sync --extra tracking")
+    pytest.importorskip("mlflow", reason="needs uv sync --inexact --extra tracking")
     with pytest.raises(ConfigError, match=r"^--track mlflow:.*: .") as caught:
         Tracker(f"mlflow:{tmp_path / 'mlruns'}", "table3", print)
     assert "\n" not in str(caught.value)

@@ -1,9 +1,12 @@
 """Training is exact: alone or among others, unbroken or resumed, the weights are the same to the last bit."""
 
+import threading
+import time
+
 import numpy as np
 import pytest
 
-from rareseg.experiments import store
+from rareseg.experiments import hardware, store
 from rareseg.experiments.sections import Training
 from rareseg.experiments.session import Session
 from rareseg.experiments.training import Diverged, Interrupted, Trainer, overlap
@@ -30,7 +33,7 @@ VALIDATED = training_section(  # every part of its state matters within nine epo
 class Batches:
     """Five batches of two images, a pure function of epoch and index."""
 
-    epoch = 0
+    epoch, workers = 0, 1
 
     def __len__(self):
         return 5
@@ -95,6 +98,37 @@ def test_a_stopped_run_goes_on_to_the_same_weights_and_history(shared, unbroken,
     assert trained(shared, tmp_path, LOSSES[1]) == unbroken
     steps = [line.split(",")[1] for line in (tmp_path / "history.csv").read_text().splitlines()]
     assert steps == ["step", "5", "10", "15"]
+
+
+def test_a_checkpoint_of_other_versions_is_told(shared, tmp_path, monkeypatch):
+    seen, told = iter(range(1, 100)), []
+    with pytest.raises(Interrupted):
+        trained(shared, tmp_path, LOSSES[1], stop=lambda: next(seen) == 2)
+    Trainer(shared, store.Run(tmp_path), Batches(), LOSSES[1], TRAINING).resume(told.append)
+    assert not told
+    monkeypatch.setattr(hardware, "versions", lambda: {"keras": "0.1"})
+    assert Trainer(shared, store.Run(tmp_path), Batches(), LOSSES[1], TRAINING).resume(told.append) == 2
+    assert len(told) == 1
+    assert "was saved with other versions of" in told[0]
+    assert "keras" in told[0]
+
+
+class OneAtATime(Batches):
+    """Batches that two threads must not make at once, as MIScnn's."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+
+    def __getitem__(self, index):
+        assert self.lock.acquire(blocking=False), "two batches were made at once"
+        time.sleep(0.02)
+        self.lock.release()
+        return super().__getitem__(index)
+
+
+def test_batches_are_made_by_as_many_threads_as_they_allow(shared, unbroken, tmp_path):
+    loading = {**TRAINING, "loaders": 4}
+    assert trained(shared, tmp_path, LOSSES[1], loading, OneAtATime()) == unbroken
 
 
 def test_the_state_of_dropout_is_part_of_the_checkpoint(shared, unbroken, tmp_path, monkeypatch):

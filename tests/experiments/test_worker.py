@@ -1,8 +1,11 @@
-"""Why a run failed, in the words of each backend."""
+"""Why a run failed, in the words of each backend, and what is recorded of a run."""
+
+import os
 
 import keras
 import pytest
 
+from rareseg.experiments import store, worker
 from rareseg.experiments.worker import failure
 
 WHOLE = {"analysis": "whole", "patch": None}
@@ -39,3 +42,53 @@ def test_too_little_memory_names_the_shape_and_what_to_lower(pipeline, size, sha
 
 def test_another_failure_is_told_as_it_is():
     assert failure(ValueError("no such axis"), {}) == "ValueError: no such axis"
+
+
+@pytest.fixture
+def work(tmp_path):
+    """Return f(name, act): the record of a run after a worker did this in place of training."""
+
+    class Stub(worker.Worker):
+        def __init__(self, act):
+            self._send, self._stop, self._train_and_score = lambda **_: None, lambda: False, lambda *_: act()
+
+    def work(name, act):
+        run = store.Run(tmp_path / name)
+        Stub(act).run({"folder": str(run.folder), "evaluation": "e", "settings": {}})
+        return run.record()
+
+    return work
+
+
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="the system cannot forget a peak")
+def test_the_memory_of_a_run_is_not_that_of_the_one_before(work):
+    large = work("large", lambda: len(b"x" * 2**28))["peak_memory_mib"]
+    small = work("small", lambda: None)["peak_memory_mib"]
+    assert small < large - 200
+    assert work("large", lambda: None)["peak_memory_mib"] == large  # it went on, and was larger before
+
+
+def test_what_a_killed_worker_left_is_removed_by_the_next(work, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".12-34-run.json").touch()
+    work("run", lambda: None)
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"run.json", ".lock"}
+
+
+PROMISES = [  # backend, accelerators, deterministic, refused
+    ("jax", ["A100"], True, True),
+    ("jax", ["A100"], False, False),
+    ("jax", [], True, False),
+    ("tensorflow", ["A100"], True, False),
+]
+
+
+@pytest.mark.parametrize(("backend", "devices", "deterministic", "refused"), PROMISES)
+def test_equal_bits_are_not_promised_where_they_cannot_be_kept(monkeypatch, backend, devices, deterministic, refused):
+    monkeypatch.setattr(keras.backend, "backend", lambda: backend)
+    monkeypatch.setattr(worker, "devices", lambda _: devices)
+    if not refused:
+        worker.refuse_chance({"deterministic": deterministic})
+        return
+    with pytest.raises(ValueError, match=r"training\.deterministic: JAX cannot keep it on a GPU"):
+        worker.refuse_chance({"deterministic": deterministic})

@@ -10,7 +10,7 @@ from pathlib import Path
 from rareseg.experiments import pool
 
 TRAINING = {"threads": 1, "deterministic": True, "devices": 1, "batch_size": 2, "steps": 5}
-TRAINING |= dict.fromkeys(("optimiser", "supervision", "mixed_precision", "xla"))
+TRAINING |= {"optimiser": {}, "supervision": None, "mixed_precision": False, "xla": None}
 PIPELINE = {"analysis": "patches", "patch": [8, 8]}
 SETTINGS = {"network": {}, "pipeline": PIPELINE, "dataset": {"channels": 1, "size": None}, "training": TRAINING}
 
@@ -25,6 +25,8 @@ def main(folder, number, seconds, workers, *failing):
             "settings": SETTINGS,
             "training": TRAINING,
             "seed": 0,
+            "losses": [],
+            "operations": 1,
             "evaluation": "e",
             "tried": None,
             "seconds": float(seconds),

@@ -60,6 +60,7 @@ REFUSED = [
     ),
     (("adaptive_log",), {"base": 3}, TypeError, r"base must be a name, a mapping or a loss of rareseg, got 3"),
     (("adaptive_log",), {"base": "dise"}, ValueError, r"unknown loss 'dise'"),
+    (("adaptive_log",), {"base": None}, ValueError, r"base must be given, got None"),
     (("dice",), {"smooth": -1}, ValueError, r"smooth must lie in \[0, inf\), got -1"),
     (("dice",), {"class_weights": 2}, ValueError, r"class_weights must be a list of numbers, one per class, got 2"),
     (("dice",), {"pool": "volume"}, ValueError, r"pool must be one of 'sample', 'batch', got 'volume'"),
@@ -88,6 +89,15 @@ def test_shapes_that_do_not_fit(true, pred, weight, sentence):
     weight = None if weight is None else np.ones(weight)
     with pytest.raises(ValueError, match=sentence):
         losses.get("dice")(np.zeros(true), np.zeros(pred), weight)
+
+
+def test_none_stands_only_where_it_is_the_default(name):
+    for argument, known in losses.signatures()[name].items():
+        if known["default"] is None:
+            losses.get(name, **{argument: None})
+        else:
+            with pytest.raises(ValueError, match=f"^{argument} must be"):
+                losses.get(name, **{argument: None})
 
 
 SHARED = ("class_weights", "include_background", "smooth", "absent", "ignore_class", "pool")

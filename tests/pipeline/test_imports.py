@@ -1,6 +1,8 @@
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 HEAVY = ("keras", "tensorflow", "jax", "torch", "scipy", "numba", "pandas", "skimage", "miscnn")
 
@@ -11,6 +13,13 @@ def test_the_package_imports_no_backend_and_nothing_slow():
     loaded = answer.stdout.split()
     assert "rareseg.pipeline.patches" in loaded
     assert not set(HEAVY) & set(loaded)
+
+
+def test_miscnn_is_imported_in_one_file():
+    """It is GPL-3.0; the README says that all imports of it stand there, by name or as text."""
+    importing = re.compile(r"^\s*(from|import) miscnn\b|import_module\(f?[\"']miscnn", re.MULTILINE)
+    files = (Path(__file__).parents[2] / "pipeline").glob("*.py")
+    assert [file.name for file in files if importing.search(file.read_text(encoding="utf-8"))] == ["miscnn.py"]
 
 
 def test_jax_makes_batches_without_tensorflow_and_refuses_the_bridge():

@@ -6,6 +6,7 @@ import random
 import subprocess
 import sys
 import types
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import keras
@@ -128,6 +129,28 @@ def test_augmented_batches_are_those_of_a_stock_script(make_cases, chosen):
     assert chosen or (labels == 255).any()  # crops of this size lie inside
     np.testing.assert_array_equal(labels[labels < 255], one_hot.argmax(axis=-1)[labels < 255])
     np.testing.assert_array_equal(batches[0][0], images)
+
+
+@pytest.mark.parametrize("chosen", [{}, {"analysis": "crop", "patch": [9, 8]}], ids=["whole", "crop"])
+def test_threads_that_ask_at_once_get_the_same_batches(make_cases, chosen):
+    """Its generators and its queue belong to the whole process (F26, F28); training makes batches ahead in threads."""
+    batches = Batches(make_cases(24, (30, 26)), {**PUBLISHED, **chosen, "batch_size": 2}, seed=7)
+    alone = list(batches)
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(batches.__getitem__, range(len(batches))))
+    for ours, theirs in zip(alone, together, strict=True):
+        for a, b in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(("crops", "moves"), [("fixed", False), ("per_epoch", True)])
+def test_crops_of_validation_stay_or_move_as_asked(make_cases, crops, moves):
+    """F3."""
+    config = {**PUBLISHED, "analysis": "crop", "patch": [9, 8], "validation_crops": crops}
+    batches = Batches(make_cases(4, (30, 26)), config, seed=7, training=False)
+    first, _ = batches[0]
+    batches.epoch = 1
+    assert (first != batches[0][0]).any() == moves
 
 
 @settings(deadline=None)
@@ -353,25 +376,36 @@ def test_epochs_count_on_where_training_goes_on(make_cases):
         np.testing.assert_array_equal(feed[1][0], expected[1][0])
 
 
+class Times:
+    """A subfunction that multiplies intensities, and adds 100 to predictions."""
+
+    def __init__(self, factor):
+        self.factor, self.counted = np.float32(factor), []
+
+    def preprocessing(self, sample, training=True):
+        self.counted.append((sample.index, training))
+        sample.img_data = sample.img_data * self.factor
+
+    def postprocessing(self, sample, prediction, activation_output=False):  # noqa: ARG002
+        return prediction + 100
+
+
+def test_other_subfunctions_prepare_anew(make_cases):
+    """An object made where another one lay has that one's id."""
+    (case,) = make_cases(1)
+    preprocessor = ours([case], batch_size=1)
+    for factor in range(2, 12):
+        preprocessor.subfunctions = [Times(factor)]
+        ((images, _),) = preprocessor.run(["0"])
+        np.testing.assert_array_equal(images[0], case.image * np.float32(factor))
+
+
 def test_subfunctions_run_once_per_case_and_their_inverse_in_prediction(make_cases):
-    counted = []
-
-    class Double(module("processing.subfunctions.abstract_subfunction").Abstract_Subfunction):
-        def __init__(self):
-            pass
-
-        def preprocessing(self, sample, training=True):
-            counted.append((sample.index, training))
-            sample.img_data = sample.img_data * np.float32(2)
-
-        def postprocessing(self, sample, prediction, activation_output=False):  # noqa: ARG002
-            return prediction + 100
-
-    cases = make_cases(3, (12, 10))
-    preprocessor = ours(cases, subfunctions=[Double()])
+    cases, double = make_cases(3, (12, 10)), Times(2)
+    preprocessor = ours(cases, subfunctions=[double])
     for _ in range(3):
         preprocessor.run(["0", "1", "2"])
-    assert counted == [("0", True), ("1", True), ("2", True)]
+    assert double.counted == [("0", True), ("1", True), ("2", True)]
     ((batch, none),) = preprocessor.run(["1"], training=False)
     assert none is None
     np.testing.assert_array_equal(batch[0], cases[1].image * np.float32(2))

@@ -70,6 +70,18 @@ def test_images_smaller_than_a_window_grow_by_the_fill_value(make_case, fill, ex
     np.testing.assert_array_equal(seen[0][0, :5, :4], image[:, :4])
 
 
+@pytest.mark.parametrize("shape", [(5, 8), (2, 7), (1, 3)])
+@pytest.mark.parametrize("patch", [None, [8, 8]])
+def test_images_smaller_than_a_window_are_mirrored_as_in_training(make_case, shape, patch):
+    """Also those that are shorter than what is added to them."""
+    seen = []
+    case, config = make_case(shape=shape), {**PLAIN, "outside": "reflect", "size_factor": 8, "patch": patch}
+    label = predict(lambda images: seen.append(images) or images, case, config)
+    assert label.shape == shape
+    added = [(0, 8 - length) for length in shape]
+    np.testing.assert_array_equal(seen, [[np.pad(case.image, [*added, (0, 0)], "reflect")]])
+
+
 def test_a_case_may_come_back_larger(make_case):
     """MIScnn keeps the padding of an id for ever, and cuts the next image of that id by it (F6)."""
     config = {**PLAIN, "patch": [8, 8], "batch_size": 4}
@@ -120,6 +132,18 @@ def test_grids_and_outputs(make_case):
     np.testing.assert_array_equal(label, np.kron(prepared.image.argmax(axis=-1), np.ones((2, 2))))
     with pytest.raises(ValueError, match="grid must be one of"):
         predict(Recorder(), case, config, grid="orignal")
+
+
+@pytest.mark.parametrize("grid", ["original", "network"])
+@pytest.mark.parametrize("size", [[5, 7], [12, 10], [31, 23]])
+def test_labels_are_the_same_with_and_without_probabilities(make_case, grid, size):
+    """The argmax of resampled probabilities is another label."""
+    case, config = probability_case(make_case, (12, 10)), {**PLAIN, "size": size}
+    label, probabilities = predict(Recorder(), case, config, grid, "both")
+    np.testing.assert_array_equal(label, predict(Recorder(), case, config, grid))
+    np.testing.assert_array_equal(probabilities, predict(Recorder(), case, config, grid, "probabilities"))
+    assert label.dtype == np.uint8
+    assert label.shape == probabilities.shape[:-1] == ((12, 10) if grid == "original" else tuple(size))
 
 
 @pytest.mark.parametrize("output", ["label", "probabilities"])

@@ -1,9 +1,11 @@
 import dataclasses
+from typing import get_args
 
 import pytest
 
+from rareseg.experiments import sections
 from rareseg.pipeline import Settings
-from rareseg.pipeline.settings import Augment, PatchDraw
+from rareseg.pipeline.settings import CHOICES, Augment, PatchDraw
 
 REFUSED = [  # settings, sentence
     pytest.param({"scalling": "unit"}, r"no setting 'scalling'; did you mean 'scaling'", id="unknown key"),
@@ -82,3 +84,30 @@ def test_the_axes_that_may_be_flipped_follow_the_image():
     assert Augment().mirrored(3) == (0, 1, 2)
     assert Augment(mirror_axes=(1, 2)).mirrored(2) == (1,)
     assert Augment(mirror_axes=()).mirrored(3) == Augment(mirror_probability=0).mirrored(3) == ()
+
+
+TWICE = [  # section of a configuration, settings: each says what it needs, and neither imports the other
+    pytest.param(sections.Pipeline, Settings, id="pipeline"),
+    pytest.param(sections.DatasetSection, Settings, id="dataset"),
+    pytest.param(sections.Training, Settings, id="training"),
+    pytest.param(sections.Augment, Augment, id="augment"),
+    pytest.param(sections.Patches, PatchDraw, id="patches"),
+]
+
+
+@pytest.mark.parametrize(("section", "settings"), TWICE)
+def test_keys_of_a_configuration_have_the_defaults_and_choices_of_settings(section, settings):
+    fields = {field.name: field for field in dataclasses.fields(settings)}
+    shared = fields.keys() & section.model_fields.keys()
+    assert shared == fields.keys() or settings is Settings
+    for key in shared:
+        known, listed = fields[key], section.model_fields[key]
+        assert known.default in (listed.default, dataclasses.MISSING), key
+        assert key not in CHOICES or set(CHOICES[key]) == set(get_args(listed.annotation)), key
+
+
+def test_every_setting_can_be_given_in_a_configuration():
+    parts = (sections.Pipeline, sections.DatasetSection, sections.Training)
+    known = {field.name for field in dataclasses.fields(Settings)}
+    assert known - set().union(*(part.model_fields for part in parts)) == {"size_factor"}  # the network's
+    assert sections.Pipeline.model_fields.keys() <= known
