@@ -19,6 +19,9 @@ def batch_metrics(scores: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     Args:
         scores: Foreground probabilities, shape (B, *space).
         truth: Boolean or 0/1 map of the same shape.
+
+    Raises:
+        ValueError: Shapes differ.
     """
     scores, truth = np.asarray(scores, np.float64), np.asarray(truth, np.float64)
     if scores.shape != truth.shape:

@@ -45,6 +45,9 @@ def resampled_totals(
 
     Returns:
         Sums, float64, shape (resamples, ...); NaN for a single case or group, which says nothing about others.
+
+    Raises:
+        ValueError: There is not one group for each case.
     """
     terms = np.asarray(terms, dtype=np.float64)
     units = terms.reshape(len(terms), -1) if groups is None else _group_sums(terms.reshape(len(terms), -1), groups)

@@ -73,6 +73,9 @@ def rank_sum(x: np.ndarray, y: np.ndarray) -> Comparison:
     Args:
         x: Per-case values of one loss, shape (cases,).
         y: Per-case values of the other on the same cases.
+
+    Raises:
+        ValueError: The two are not lists of one length.
     """
     x, y = _pairwise(x, y)
     if not x.size:
@@ -138,6 +141,9 @@ def friedman(table: np.ndarray) -> Friedman:
 
     Args:
         table: One value per block and loss, higher is better, shape (blocks, losses).
+
+    Raises:
+        ValueError: There are fewer than 3 losses or 5 complete blocks.
     """
     table = np.asarray(table, dtype=np.float64)
     table = table[~np.isnan(table).any(axis=1)]

@@ -28,6 +28,9 @@ def surface_distances(
 
     Returns:
         ``hd95``: the larger of the two directed 95th percentiles; ``assd``: mean over all points of both surfaces.
+
+    Raises:
+        ValueError: Shapes differ, or ``spacing`` has not one number above 0 for each axis.
     """
     truth, prediction = np.asarray(truth, bool), np.asarray(prediction, bool)
     if truth.shape != prediction.shape:

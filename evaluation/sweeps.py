@@ -25,6 +25,9 @@ def choose(points: pd.DataFrame, values: pd.DataFrame, only: float | None = None
 
     Returns:
         The rows of ``points`` that were chosen, in their order.
+
+    Raises:
+        ValueError: Not exactly one choice of a loss has the number ``only``.
     """
     means = {
         key: float(mean_of_defined(group["value"].to_numpy(dtype=float)))

@@ -264,9 +264,11 @@ def _report(config: Config, source: Source) -> None:
     rows = _rows(config, points if chosen is None else {point[:3]: point for point in points}.values())
     for names in rows.values():
         if twice := [name for name in names if names.count(name) > 1]:
-            others = [name for name in ("network", "arguments") if name not in config.compare.rows]
-            text = f"several points of a block are called `{twice[0]}`; expected columns that tell them apart. Add"
-            _refuse(source, ("compare", "rows"), f"{text} {' or '.join(others)}, or set `report.gamma_selection`")
+            known = (*config.compare.rows, *config.compare.blocks)
+            others = " or ".join(name for name in ("network", "loss", "arguments") if name not in known)
+            hint = ", or set `report.gamma_selection`" if chosen is None and config.sweep else ""
+            text = f"several points of a block are called `{twice[0]}`; expected columns that tell them apart"
+            _refuse(source, ("compare", "rows"), f"{text}. Add {others}{hint}")
     _reference(config, list(_rows(config, points).values()), source)
 
 

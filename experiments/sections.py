@@ -197,7 +197,7 @@ class Pipeline(Section):
     blend: Literal["gaussian", "uniform", "miscnn"] = Field("gaussian", description="weights of overlapping windows")
     mirror_tta: bool = Field(False, description="average predictions over the flips of training")
     cache: Literal["memory", "disk", "none"] = Field(
-        "memory", description="prepared cases: stored and read at once, stored and mapped, or not kept"
+        "memory", description="prepared cases: stored and read at once, stored and mapped, or held in memory alone"
     )
 
 
@@ -284,7 +284,9 @@ class Training(Section):
         description="GPUs that share the batches of one run, with JAX; changes the last bits",
     )
     threads: int = Field(1, ge=1, le=256, description="threads of one run; changes the last bits of the result")
-    deterministic: bool = Field(False, description="same numbers on every repetition, at some cost of speed")
+    deterministic: bool = Field(
+        False, description="same numbers on every repetition, at some cost of speed; on a GPU not with JAX"
+    )
 
     @property
     def validates(self) -> bool:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from rareseg.experiments.hardware import devices, fingerprint, forget_peak, gpus, peak_memory
+from rareseg.experiments.hardware import fingerprint, forget_peak, gpus, peak_memory
 
 INTERRUPTED = 75
 """Exit status of a worker that saved its state because it was told to stop."""
@@ -143,7 +143,6 @@ class Worker:
         from rareseg.experiments import cases, scoring, store
 
         settings = job["settings"]
-        refuse_chance(settings["training"])
         drawing = cases.pipeline_settings(settings)
         data, parts = self._data(job, settings)
         session = self._compiled(job, settings, parts, len(data.classes))
@@ -225,19 +224,6 @@ def prepare_backend(training: Mapping[str, Any]) -> None:
 
         os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # PyTorch refuses to multiply without
         torch.use_deterministic_algorithms(True)
-
-
-def refuse_chance(training: Mapping[str, Any]) -> None:
-    """Refuse to promise equal bits where the backend cannot keep it.
-
-    Raises:
-        ValueError: On a GPU with JAX: XLA does not compile the gradient of max pooling deterministically.
-    """
-    import keras
-
-    backend = keras.backend.backend()
-    if training["deterministic"] and backend == "jax" and devices(backend):
-        raise ValueError("training.deterministic: JAX cannot keep it on a GPU. Set it to false, or use TensorFlow")
 
 
 def _start_record(job: Mapping[str, Any], kind: str) -> dict[str, Any]:

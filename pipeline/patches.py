@@ -106,6 +106,10 @@ def draw_patches(cases: Sequence[Any], settings: Settings | Mapping[str, Any], s
 
     Returns:
         Patches, case by case; the number of one case differs by at most 1 from that of any other.
+
+    Raises:
+        ValueError: A setting is not possible, or ``patch`` or ``patches`` is missing.
+        DataError: A case cannot be prepared, is smaller than a patch, or has an empty field of view.
     """
     settings = Settings.of(settings)
     if settings.patch is None or settings.patches is None:

@@ -182,6 +182,9 @@ def prepare_all(
         folder: As for ``prepare``.
         workers: Threads.
         progress: Called after each case with how many are done and how many there are.
+
+    Raises:
+        DataError: As for ``prepare``, of the first case in their order.
     """
     settings = Settings.of(settings)
     done = []

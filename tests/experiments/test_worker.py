@@ -73,22 +73,3 @@ def test_what_a_killed_worker_left_is_removed_by_the_next(work, tmp_path):
     (tmp_path / "run" / ".12-34-run.json").touch()
     work("run", lambda: None)
     assert {path.name for path in (tmp_path / "run").iterdir()} == {"run.json", ".lock"}
-
-
-PROMISES = [  # backend, accelerators, deterministic, refused
-    ("jax", ["A100"], True, True),
-    ("jax", ["A100"], False, False),
-    ("jax", [], True, False),
-    ("tensorflow", ["A100"], True, False),
-]
-
-
-@pytest.mark.parametrize(("backend", "devices", "deterministic", "refused"), PROMISES)
-def test_equal_bits_are_not_promised_where_they_cannot_be_kept(monkeypatch, backend, devices, deterministic, refused):
-    monkeypatch.setattr(keras.backend, "backend", lambda: backend)
-    monkeypatch.setattr(worker, "devices", lambda _: devices)
-    if not refused:
-        worker.refuse_chance({"deterministic": deterministic})
-        return
-    with pytest.raises(ValueError, match=r"training\.deterministic: JAX cannot keep it on a GPU"):
-        worker.refuse_chance({"deterministic": deterministic})

@@ -42,7 +42,7 @@ def test_whole_images_go_in_and_label_maps_of_their_own_size_come_out(phantoms):
 
 def test_patches_go_in_and_whole_images_are_predicted_by_overlap(phantoms):
     patch = (16, 32, 16)[-len(phantoms.cases[0].shape) :]
-    config = {"scaling": "unit", "analysis": "patches", "patch": patch, "patches": {"count": 20}}
+    config = {"scaling": "unit", "analysis": "patches", "patch": patch, "patches": {"count": 20}, "batch_size": 16}
     patches = draw_patches(phantoms.cases, config, seed=0)
     images, labels = Batches(patches, config, seed=0)[0]
     assert images.shape[:-1] == labels.shape == (16, *patch)
