@@ -35,7 +35,7 @@ class ClippedCrossEntropy(CrossEntropy):
     """Takes the logarithm of a clipped probability, whose gradient vanishes where it matters."""
 
     def value(self, pixels):
-        return pixels.mean(lambda term: -ops.log(ops.clip(term.view.p, 1e-7, 1.0)), self.weights(pixels.classes))
+        return pixels.mean(lambda term: -ops.log(ops.clip(1 - term.view.q, 1e-7, 1.0)), self.weights(pixels.classes))
 
 
 class OverflowingCrossEntropy(CrossEntropy):
