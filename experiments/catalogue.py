@@ -139,7 +139,7 @@ def nearest(name: str, known: Iterable[Any]) -> str:
     """Return ``; did you mean `x`? Known are ...``, the end of a message about an unknown name."""
     names = [str(key) for key in known]
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return (f"; did you mean `{close[0]}`?" if close else ";") + f" Known are {', '.join(names)}"
+    return (f"; did you mean `{close[0]}`? Known" if close else "; known") + f" are {', '.join(names)}"
 
 
 def generate() -> str:
