@@ -18,8 +18,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from process import ONE_THREAD, answered, high_water, measured
+from process import ONE_THREAD, answered, measured
 from record import Figure, arguments, finish
+
+from rareseg.experiments.hardware import forget_peak, peak_memory
 
 SHAPES = {"2D": (4, 288, 384, 2), "2D, batch 16": (16, 288, 384, 2), "3D": (2, 80, 160, 160, 3)}
 PROMISED = ("dice", "focal", "combo", "unified_focal", "adaptive_log")
@@ -112,10 +114,11 @@ def _measure(job: dict[str, Any]) -> dict[str, float]:
     label, logits = _draw(tuple(job["shape"]))
     if "memory" in job:
         step = _step(job["mode"], _losses(label)[job["memory"]][0], label, logits)
-        before = high_water(reset=True)
+        forget_peak()
+        before = peak_memory()
         for _ in range(2):
             step()
-        return {"mebibytes": high_water() - before}
+        return {"mebibytes": peak_memory() - before}
     chosen = _losses(label, PROMISED if job["quick"] else None, job["foreign"])
     steps = {name: _step(job["mode"], loss, truth, logits) for name, (loss, truth) in chosen.items()}
     return _ratios(steps, QUICK_ROUNDS if job["quick"] else ROUNDS)

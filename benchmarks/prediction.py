@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from process import ONE_THREAD, answered, high_water, measured
+from process import ONE_THREAD, answered, measured
 from record import Figure, arguments, finish
 
 from rareseg import pipeline
+from rareseg.experiments.hardware import forget_peak, peak_memory
 
 CLASSES = 4
 VOLUME, LARGE = (160, 240, 240), (512, 512, 1000)
@@ -104,9 +105,10 @@ def memory(shape: tuple[int, ...], output: str) -> dict[str, float]:
         case = prepared(shape, file if large else image)
         if large:
             del image
-        before = high_water(reset=True)
+        forget_peak()
+        before = peak_memory()
         pipeline.predict(network, case, CONFIG, output=output)
-        after = high_water()
+        after = peak_memory()
     size = CLASSES * np.prod(shape) * 4 / 2**20
     return {"ratio": (after - before) / size, "gigabytes": after * 2**20 / 1e9}
 

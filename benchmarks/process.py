@@ -1,4 +1,4 @@
-"""A process of its own for each measurement: its environment, how it is started and answers, its memory."""
+"""A process of its own for each measurement: its environment, how it is started, and how it answers."""
 
 import argparse
 import json
@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 ONE_THREAD = {
@@ -45,11 +44,3 @@ def answered(options: argparse.Namespace, measure: Callable[[Any], Any]) -> bool
         return False
     print(json.dumps(measure(options.child)))
     return True
-
-
-def high_water(reset: bool = False) -> float:
-    """Return the largest resident memory of this process so far, or since the last reset, in MiB."""
-    if reset:
-        Path("/proc/self/clear_refs").write_text("5")
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024

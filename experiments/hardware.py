@@ -5,7 +5,6 @@ import platform
 import resource
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -95,9 +94,12 @@ def devices(backend: str) -> list[str]:
 
 
 def forget_peak() -> None:
-    """Let `peak_memory` of this process count from now on, where the system can (Linux)."""
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
+    """Let `peak_memory` of this process count from now on.
+
+    Raises:
+        OSError: The system cannot forget; Linux can.
+    """
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
 
 
 def peak_memory(whose: int = resource.RUSAGE_SELF) -> int:

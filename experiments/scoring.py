@@ -13,7 +13,6 @@ from rareseg.experiments import store
 from rareseg.experiments.cases import Cases
 
 COLUMNS = ("part", "case", "group", "class", "TP", "FP", "FN", "TN", "auc")
-DISTANCES = ("hd95", "assd")
 
 
 def score(
@@ -58,14 +57,14 @@ def score(
         whole.write(folder / "scores.npz", _npz(**areas.histograms))
     if batches:
         store.write_rows(folder / "batches.csv", batches.columns, batches.rows())
-    store.write_rows(folder / "cases.csv", COLUMNS + (DISTANCES if settings["distances"] else ()), rows)
+    store.write_rows(folder / "cases.csv", COLUMNS + (evaluation.DISTANCES if settings["distances"] else ()), rows)
 
 
 def _distances(truth: np.ndarray, predicted: np.ndarray, label: int | str, spacing: Any) -> list[float | None]:
     """Return the distances of the surfaces of a class, None where truth or prediction has none."""
     maps = [grid > 0 if label == evaluation.HEC else grid == label for grid in (truth, predicted)]
     found = evaluation.surface_distances(*maps, spacing=spacing)
-    return [_number(found[name]) for name in DISTANCES]
+    return [_number(found[name]) for name in evaluation.DISTANCES]
 
 
 class Batchwise:

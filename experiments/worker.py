@@ -14,6 +14,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -121,7 +122,8 @@ class Worker:
         from rareseg.experiments.training import Diverged, Interrupted
 
         began = time.monotonic()
-        forget_peak()
+        with suppress(OSError):  # where the system cannot, the peak is that of all runs so far
+            forget_peak()
         run.sweep()
         try:
             self._train_and_score(run, job)
