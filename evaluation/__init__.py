@@ -29,6 +29,7 @@ _LATER = {  # SciPy and pandas take seconds to import and the command line must 
     "pairing": ("against_reference", "order_intervals", "pairs"),
     "comparison": ("compare",),
     "evidence": ("Evidence",),
+    "published": ("published_rows",),
     "claims": ("CLAIMS", "judge", "printed"),
     "verdict": ("block_verdicts", "cell_verdict", "table_verdict", "winner"),
     "tables": (

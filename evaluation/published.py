@@ -38,7 +38,7 @@ def arguments(text: str) -> dict[str, float | str]:
 
 
 def published_rows(published: pd.DataFrame) -> list[dict[str, str]]:
-    """Return the printed cells as dictionaries of text, after checking columns and types."""
+    """Return the printed cells as dictionaries of text, after checking columns, types and numbers."""
     missing = [column for column in PUBLISHED_COLUMNS if column not in published]
     if missing:
         raise ValueError(
@@ -46,7 +46,15 @@ def published_rows(published: pd.DataFrame) -> list[dict[str, str]]:
         )
     if pd.api.types.is_numeric_dtype(published["value"]) and len(published):
         raise ValueError("published values must be text, else printed digits are lost; read the file with from_csv")
-    return published.fillna("").astype(str).to_dict("records")  # pyright: ignore[reportReturnType]
+    rows: list[dict[str, str]] = published.fillna("").astype(str).to_dict("records")  # pyright: ignore[reportAssignmentType]
+    for row in rows:
+        for column in ("value", "uncertainty"):
+            try:
+                as_fraction(row[column], row["unit"])
+            except ValueError as error:
+                where = "/".join(row[key] for key in ("dataset", "network", "loss", "metric", "class") if row[key])
+                raise ValueError(f"{where}: {error}") from None
+    return rows
 
 
 def match(cell: Mapping[str, str], printed: Sequence[Mapping[str, str]]) -> int | None:
@@ -89,9 +97,12 @@ def _number(text: str) -> float | str:
 def _decimal(text: str) -> Decimal:
     """Read a printed number without binary rounding."""
     try:
-        return Decimal(text.strip())
+        number = Decimal(text.strip())
     except InvalidOperation:
-        raise ValueError(f"published value {text!r} is not a number; write it with a decimal point, as 82.84") from None
+        number = Decimal("nan")
+    if not number.is_finite():
+        raise ValueError(f"published value {text!r} is not a number; write it with a decimal point, as 82.84")
+    return number
 
 
 def _scale(unit: str) -> int:

@@ -90,6 +90,7 @@ class Command:
         nothing = not self.points and len(missing) == len(self.config.grid.dataset)  # a table of the data needs some
         if missing and (nothing or not self.asked.report_only):
             raise ConfigError(_missing_sentence(missing))
+        self._check_published()
         if self.asked.track:
             from rareseg.experiments.tracking import Tracker
 
@@ -219,6 +220,13 @@ class Command:
                 if key in self._needed():
                     raise
         return opened
+
+    def _check_published(self) -> None:
+        """Refuse published tables that cannot be compared with before anything is trained."""
+        from rareseg.experiments import stored  # imports pandas
+
+        for table in stored.related(self.table):
+            stored.published(table)
 
     def _check_case(self, opened: dict[str, Cases]) -> None:
         if self.asked.case and not any(self.asked.case in cases.originals for cases in opened.values()):

@@ -10,6 +10,7 @@ import pandas as pd
 from rareseg import datasets, evaluation
 from rareseg.experiments import options
 from rareseg.experiments.cases import Cases
+from rareseg.experiments.config import ConfigError
 from rareseg.experiments.store import Due
 
 TABLES = ("table_long.csv", "pairs.csv", "sweep.csv")
@@ -120,11 +121,26 @@ def label_map(one: Due, case: str) -> Path | None:
 
 
 def published(table: str) -> pd.DataFrame:
-    """Return a published table; no row where nothing was published."""
+    """Return a published table; no row where nothing was published.
+
+    Raises:
+        ConfigError: The file, which users may fill in, has other columns or a value that is no number.
+    """
     path = options.published(table)
-    if path.is_file():
-        return evaluation.from_csv(path.read_text(encoding="utf-8"))
-    return published("table3").iloc[:0]  # a table of one's own has its columns
+    if not path.is_file():
+        return published("table3").iloc[:0]  # a table of one's own has its columns
+    try:
+        found = evaluation.from_csv(path.read_text(encoding="utf-8"))
+        evaluation.published_rows(found)
+    except ValueError as error:
+        raise ConfigError(f"{path}: {str(error).strip()}") from None
+    return found
+
+
+def related(table: str) -> list[str]:
+    """Return the tables whose published values a report needs: the table and those that its claims also bear on."""
+    claims = [claim for claim in evaluation.CLAIMS if table in claim.tables]
+    return list(dict.fromkeys([table, *(other for claim in claims for other in claim.tables)]))
 
 
 def read_tables(folder: Path) -> tuple[pd.DataFrame, ...]:

@@ -34,13 +34,18 @@ class Truth:
         """Return w times a plane."""
         return plane if self.weight is None else plane * self.weight
 
+    @cached_property
+    def _zeros(self) -> Any:
+        """A plane of zeros: TensorFlow chooses between planes of one shape faster than between a plane and a number."""
+        return ops.zeros_like(self.shares[0])
+
     def of_class(self, c: int, plane: Any) -> Any:
         """Return y_c times a plane."""
-        return self.shares[c] * plane
+        return ops.where(self.masks[c], plane, self._zeros) if self.masks else self.shares[c] * plane
 
     def but_class(self, c: int, plane: Any) -> Any:
         """Return 1 - y_c times a plane."""
-        return plane - self.shares[c] * plane
+        return ops.where(self.masks[c], self._zeros, plane) if self.masks else plane - self.shares[c] * plane
 
     def of(self, planes: Sequence[Any]) -> Any:
         """Return the plane (or number) of each pixel's class; that of class 0 where it has none."""

@@ -10,17 +10,22 @@ for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
 
 
 @pytest.fixture(scope="session")
-def child_environment():
-    """Return a function that gives the environment of a process which tests on another backend."""
+def another_backend():
+    """Return a function that gives the variables by which a process computes on another backend."""
     # Inputs are small and computed once: nearly all of XLA's time goes into compiling.
     quick = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
     quick += " --xla_llvm_disable_expensive_passes=true"
 
-    def environment(backend, flags="", **more):
-        settled = {"KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": f"{quick} {flags}"}
-        return {**os.environ, **settled, **more}
+    def variables(backend, flags="", **more):
+        return {"KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": f"{quick} {flags}", **more}
 
-    return environment
+    return variables
+
+
+@pytest.fixture(scope="session")
+def child_environment(another_backend):
+    """Return a function that gives the environment of a process which tests on another backend."""
+    return lambda *arguments, **more: {**os.environ, **another_backend(*arguments, **more)}
 
 
 @pytest.fixture(scope="module")

@@ -29,6 +29,7 @@ def draw_own_folder(root):
         Image.fromarray(mask).save(root / "masks" / f"{number}.png")
 
 
+@pytest.mark.usefixtures("graphs_as_they_are")
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_the_examples_of_a_page_run(page, tmp_path, monkeypatch):
     draw_own_folder(tmp_path / "mine")

@@ -133,6 +133,7 @@ PUBLISHED_FAULTS = [
     pytest.param(lambda table: table.drop(columns="note"), "published table lacks the column 'note'", id="column"),
     pytest.param(lambda table: table.assign(value=table["value"].astype(float)), "must be text", id="numbers"),
     pytest.param(lambda table: table.assign(value="82,84"), "'82,84' is not a number", id="decimal comma"),
+    pytest.param(lambda table: table.assign(uncertainty="nan"), "unet/jaccard.*'nan' is not a number", id="no number"),
 ]
 
 

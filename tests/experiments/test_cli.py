@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.resources import files
 from types import SimpleNamespace
 
 import pytest
@@ -274,6 +275,29 @@ def test_bad_files_get_one_sentence_and_exit_code_2(call, tmp_path, damage):
     assert not (tmp_path / "results" / "runs").exists()
 
 
+@pytest.mark.parametrize(
+    ("called", "spoilt", "right", "wrong"),
+    [
+        ("table3", "table3", "78.62", '"78,62"'),
+        ("ufl_table4", "ufl_table3", "0.801", "0.8O1"),  # a claim is judged by both
+        ("table3", "table3", "unit,note", "unit"),
+    ],
+)
+def test_published_values_that_a_user_spoilt_are_refused_before_training(
+    called, spoilt, right, wrong, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)  # as in a clone beside an installed package
+    mine = tmp_path / "results" / "published" / f"{spoilt}.csv"
+    mine.parent.mkdir(parents=True)
+    text = files("rareseg.published").joinpath(mine.name).read_text(encoding="utf-8")
+    mine.write_text(text.replace(right, wrong, 1))
+    assert main(called, ["--profile=demo", "--results", str(tmp_path / "results" / "demo")]) == 2
+    refused = capsys.readouterr()
+    assert mine.as_posix() in refused.err
+    assert (refused.out, len(refused.err.splitlines())) == ("", 1)
+    assert not (tmp_path / "results" / "demo").exists()
+
+
 def test_a_results_folder_that_cannot_be_made_is_refused(call, tmp_path, tiny):
     (tmp_path / "file").write_text("")
     refused = call(*tiny, results=tmp_path / "file" / "results", env={"RARESEG_CACHE": str(tmp_path / "cache")})
@@ -282,12 +306,12 @@ def test_a_results_folder_that_cannot_be_made_is_refused(call, tmp_path, tiny):
 
 
 @pytest.mark.slow
-def test_on_jax_a_table_comes_out_and_nothing_imports_tensorflow(call, tiny, tmp_path):
+def test_on_jax_a_table_comes_out_and_nothing_imports_tensorflow(call, tiny, tmp_path, another_backend):
     found = tmp_path / "instead" / "tensorflow.py"
     found.parent.mkdir()
     found.write_text("raise RuntimeError('TensorFlow was imported')")
     paths = os.pathsep.join([str(found.parent), os.environ.get("PYTHONPATH", "")])
-    done = call(*tiny, results=tmp_path / "results", env={"KERAS_BACKEND": "jax", "PYTHONPATH": paths})
+    done = call(*tiny, results=tmp_path / "results", env=another_backend("jax", PYTHONPATH=paths))
     assert done.returncode == 0, done.stdout + done.stderr
     assert not done.stderr
     logs = [path.read_text() for path in (tmp_path / "results" / "runs").glob("*/log.txt")]
@@ -296,7 +320,7 @@ def test_on_jax_a_table_comes_out_and_nothing_imports_tensorflow(call, tiny, tmp
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seconds", [10, 20])  # benchmarks/reliability.py kills at 200 moments
+@pytest.mark.parametrize("seconds", [15])  # benchmarks/reliability.py kills at 200 moments
 def test_after_sigkill_at_any_moment_the_same_table_and_weights_come_out(finished, call, tiny, tmp_path, seconds):
     folder = tmp_path / "results"
     with call(*tiny, "--workers=2", results=folder, background=True) as process:

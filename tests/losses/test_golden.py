@@ -62,7 +62,6 @@ def test_values_and_gradients_compiled(case, compiled, differentiate):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="its graph runs the kernels that eager runs")
 @pytest.mark.parametrize("name", BY_LOSS)
 def test_every_case_compiled(name, compiled, differentiate_all):
     """All cases of a loss, each with arguments of its own, in one program."""

@@ -51,6 +51,7 @@ def learn_by_heart(config, images, labels):
     chosen = losses.deep_supervision([{"name": "combo", "from_logits": True}] * len(model.outputs))
     rate = keras.optimizers.schedules.CosineDecay(0.003, STEPS)
     model.compile(keras.optimizers.Adam(rate), *chosen, jit_compile=False)
+    model.optimizer.build(model.trainable_variables)  # else the first step is traced twice
     space = tuple(range(1, labels.ndim))
     for step in range(1, STEPS + 1):
         model.train_on_batch(images, [labels] * len(model.outputs))
