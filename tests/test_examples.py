@@ -1,20 +1,32 @@
-"""The Python examples of README.md and of the pages in docs/ run as they stand."""
+"""The Python examples of README.md and of the pages in docs/ run as they stand; their commands are understood."""
 
 import re
+import shlex
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from rareseg.experiments import main, prepare
+
 ROOT = Path(__file__).parents[1]
 CODE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ELSEWHERE = ("losses.md", "models.md", "pipeline.md")  # the tests of these folders run them and look at the outcome
-PAGES = [
-    path
-    for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
-    if path.name not in ELSEWHERE and CODE.search(path.read_text(encoding="utf-8"))
-]
+TEXTS = {
+    path: path.read_text(encoding="utf-8") for path in (*ROOT.glob("*.md"), *sorted((ROOT / "docs").rglob("*.md")))
+}
+PAGES = [path for path, text in TEXTS.items() if path.name not in ELSEWHERE and CODE.search(text)]
+COMMAND = re.compile(r"(?:uv run|python) (scripts|benchmarks)/(\w+)\.py([^#`&\n]*)")
+COMMANDS = sorted(  # those of the recipes are about what a newcomer adds
+    {
+        (*found[:2], found[2].strip())
+        for path, text in TEXTS.items()
+        if path.name != "extending.md"
+        for found in COMMAND.findall(text)
+    }
+)
 
 
 def draw_own_folder(root):
@@ -42,3 +54,23 @@ def test_the_examples_of_a_page_run(page, tmp_path, monkeypatch):
 
 def test_every_page_that_shows_a_beginning_is_among_them():
     assert {"README.md", "index.md", "data.md"} <= {page.name for page in PAGES}
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_the_commands_of_a_page_are_understood(command, tmp_path, monkeypatch):
+    """Tables are planned, but not trained; of a preparation, the options are read."""
+    folder, script, arguments = command
+    assert (ROOT / folder / f"{script}.py").is_file()
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(prepare, "Command", lambda *_: SimpleNamespace(run=lambda: 0))
+    table = "compare" if script == "compare_losses" else script.removeprefix("reproduce_")
+    asked = [argument for argument in shlex.split(arguments) if argument != "--measure"]
+    asked += ["--results", str(tmp_path / "results")]
+    if table != script:
+        assert main(table, [*asked, "--dry-run"]) == 0
+    elif script == "prepare":
+        assert main(script, asked) == 0
+
+
+def test_the_commands_of_the_pages_were_found():
+    assert {"reproduce_table3", "compare_losses", "prepare", "doctor"} <= {script for _, script, _ in COMMANDS}
