@@ -152,14 +152,13 @@ class Report:
 
     def _claims(self, long: pd.DataFrame, pairs: pd.DataFrame, sweep: pd.DataFrame) -> pd.DataFrame:
         """Judge the claims that this table bears on, with the other tables that lie in the results folder."""
-        claims = [claim for claim in evaluation.CLAIMS if self.config.table in claim.tables]
         related = stored.related(self.config.table)
         others = [stored.read_tables(self.results / table) for table in related if table != self.config.table]
         together = zip((long, pairs, sweep), *others, strict=True)
         frames = [pd.concat([part for part in parts if len(part)] or [parts[0]]) for parts in together]
         seen = evaluation.Evidence(*frames, stored.histories(self.due), layout.name)
         printed = evaluation.printed({table: stored.published(table) for table in related}, layout.name)
-        return evaluation.judge(claims, seen, printed)
+        return evaluation.judge(stored.claims(self.config.table), seen, printed)
 
     @cached_property
     def _own(self) -> bool:

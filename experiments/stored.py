@@ -137,10 +137,14 @@ def published(table: str) -> pd.DataFrame:
     return found
 
 
+def claims(table: str) -> list[Any]:
+    """Return the claims of the papers that a table bears on."""
+    return [claim for claim in evaluation.CLAIMS if table in claim.tables]
+
+
 def related(table: str) -> list[str]:
     """Return the tables whose published values a report needs: the table and those that its claims also bear on."""
-    claims = [claim for claim in evaluation.CLAIMS if table in claim.tables]
-    return list(dict.fromkeys([table, *(other for claim in claims for other in claim.tables)]))
+    return list(dict.fromkeys([table, *(other for claim in claims(table) for other in claim.tables)]))
 
 
 def read_tables(folder: Path) -> tuple[pd.DataFrame, ...]:
