@@ -5,11 +5,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 from keras import ops
 
+from rareseg.losses._cached import cached_property
 from rareseg.losses._prediction import Choice, Fixed, Margin, Prediction, View
 
 # Below this a denominator counts as 0: gradients on JAX divide by its square, which would not fit into float32.

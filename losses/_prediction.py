@@ -8,10 +8,11 @@ such an axis slowly, and TensorFlow sums it with an error of up to 8e-5 in a vol
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Protocol
 
 from keras import ops
+
+from rareseg.losses._cached import cached_property
 
 # Differences of logits end here, so that a sum over 10^8 pixels still fits into float32.
 LARGEST_MARGIN = 1e30

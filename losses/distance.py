@@ -157,15 +157,16 @@ class WassersteinDice(SegmentationLoss):
         error, whole = (self._by_class if pixels.truth.masks else self._by_pixel)(pixels, apart)
         return share(error, whole + self.smooth, 0.0)
 
-    def _matrix(self, classes: int) -> np.ndarray:
-        """Return M, (K, K)."""
+    def _matrix(self, classes: int) -> list[list[float]]:
+        """Return M, K rows of K."""
         if self.distances is None:
-            return 1 - np.eye(classes)
+            return [[float(row != column) for column in range(classes)] for row in range(classes)]
         if len(self.distances) != classes:
             raise ValueError(f"distances are of {len(self.distances)} classes, but the network has {classes}")
-        return np.asarray(self.distances) / np.max(self.distances)
+        largest = max(max(row) for row in self.distances)
+        return [[distance / largest for distance in row] for row in self.distances]
 
-    def _by_class(self, pixels: Pixels, apart: np.ndarray) -> tuple[Any, Any]:
+    def _by_class(self, pixels: Pixels, apart: list[list[float]]) -> tuple[Any, Any]:
         """Return E and what stands below it for hard labels, class by class."""
         volumes = pixels.volumes
         costs = [_combined(row, pixels.prediction.probabilities) for row in apart]
@@ -173,11 +174,11 @@ class WassersteinDice(SegmentationLoss):
         if self.weighting == "volume":
             rarity = 1 / (volumes + 1)
             return ops.sum(rarity * errors, axis=-1), ops.sum(rarity * (2 * volumes - errors), axis=-1)
-        to_background = ops.convert_to_tensor(apart[:, 0], volumes.dtype)
+        to_background = ops.convert_to_tensor([row[0] for row in apart], volumes.dtype)
         error, right = ops.sum(errors, axis=-1), ops.sum((to_background * volumes - errors)[:, 1:], axis=-1)
         return error, 2 * right + error
 
-    def _by_pixel(self, pixels: Pixels, apart: np.ndarray) -> tuple[Any, Any]:
+    def _by_pixel(self, pixels: Pixels, apart: list[list[float]]) -> tuple[Any, Any]:
         """Return the same for soft labels, which enter twice."""
         shares, weighted = pixels.truth.shares, pixels.truth.weighted
         costs = [_combined(row, pixels.prediction.probabilities) for row in apart]
@@ -187,7 +188,7 @@ class WassersteinDice(SegmentationLoss):
             volumes = [ops.reshape(pixels.volumes[:, c], shape) for c in range(pixels.classes)]
             rarity = sum((y / (v + 1) for y, v in zip(shares, volumes, strict=True)), ops.zeros_like(shares[0]))
             return pixels.sum(weighted(rarity * errors)), pixels.sum(weighted(rarity * (2 - errors)))
-        foreground, to_background = sum(shares[2:], shares[1]), _combined(apart[:, 0], shares)
+        foreground, to_background = sum(shares[2:], shares[1]), _combined([row[0] for row in apart], shares)
         error = pixels.sum(weighted(errors))
         return error, 2 * pixels.sum(weighted(foreground * (to_background - errors))) + error
 
@@ -199,6 +200,6 @@ def _is_metric(distances: Sequence[Sequence[float]]) -> bool:
     return bool(np.array_equal(matrix, matrix.T) and not np.diag(matrix).any() and matrix.any())
 
 
-def _combined(numbers: np.ndarray, planes: Sequence[Any]) -> Any:
+def _combined(numbers: Sequence[float], planes: Sequence[Any]) -> Any:
     """Return the sum of planes, each times its number."""
-    return sum((float(n) * plane for n, plane in zip(numbers, planes, strict=True)), ops.zeros_like(planes[0]))
+    return sum((n * plane for n, plane in zip(numbers, planes, strict=True)), ops.zeros_like(planes[0]))

@@ -228,7 +228,7 @@ class GeneralisedDice(RegionLoss):
         volumes = pixels.volumes
         present = volumes > 0
         counted = ops.logical_and(present, weights > 0)
-        smallest = ops.min(ops.where(counted, volumes, math.inf), axis=-1, keepdims=True)
+        smallest = ops.amin(ops.where(counted, volumes, math.inf), axis=-1, keepdims=True)
         ratio = ops.where(counted, smallest / ops.where(counted, volumes, 1.0), 1.0)
         if self.absent == "skip":
             weights = ops.where(present, weights, 0.0)

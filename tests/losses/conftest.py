@@ -61,7 +61,8 @@ def differentiate_with_torch(cases, inputs, form):
 
     found = []
     for loss, (y_true, y_pred, weight) in zip(cases, inputs, strict=True):
-        evaluate = loss if form == "eager" else torch.compile(loss, backend="aot_eager")
+        torch.compiler.reset()  # after eight losses it would compile no other, and say nothing
+        evaluate = loss if form == "eager" else torch.compile(loss, backend="aot_eager", fullgraph=True)
         leaf = keras.ops.convert_to_tensor(y_pred).detach().requires_grad_()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the compiler warns of caches in Keras and of its own questions to tensors
