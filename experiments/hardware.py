@@ -1,10 +1,12 @@
 """What computed a number: processor, threads, versions. Equal fingerprints promise equal bits."""
 
+import json
 import os
 import platform
 import resource
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -44,8 +46,13 @@ def fingerprint(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def backend() -> str:
-    """Return the backend that the workers will use: Keras' own switch."""
-    return os.environ.get("KERAS_BACKEND", "tensorflow")
+    """Return the backend that the workers will use: Keras' own switch, the variable before the file."""
+    if chosen := os.environ.get("KERAS_BACKEND"):
+        return chosen
+    file = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "keras.json"
+    with suppress(OSError, ValueError):  # Keras ignores a file that it cannot read
+        return json.loads(file.read_text(encoding="utf-8")).get("backend", "tensorflow")
+    return "tensorflow"
 
 
 def versions() -> dict[str, str]:

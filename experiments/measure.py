@@ -79,11 +79,12 @@ def _tried(dataset: str, settings: Mapping[str, Any], folder: Path, known: cost.
 def main() -> int:
     """Try what standard input describes, and print what was measured."""
     job, began = json.load(sys.stdin), time.perf_counter()
-    from rareseg.experiments.session import Session
     from rareseg.experiments.worker import prepare_backend
 
     settings, training = job["settings"], job["settings"]["training"]
     prepare_backend(training)
+    from rareseg.experiments.session import Session  # it imports the backend
+
     with tempfile.TemporaryDirectory() as temporary:
         batches = _batches(job, Path(temporary))
         images, labels = batches[0] if batches else _noise(job, training["batch_size"])

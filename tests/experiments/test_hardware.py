@@ -31,6 +31,24 @@ def test_a_worker_sees_the_device_that_the_fewest_others_use(monkeypatch, tmp_pa
     assert pool.environment(1)["CUDA_VISIBLE_DEVICES"] == "0,1"
 
 
+@pytest.mark.parametrize(
+    ("variable", "file", "expected"),
+    [
+        ("torch", '{"backend": "jax"}', "torch"),
+        ("", '{"backend": "jax"}', "jax"),
+        ("", '{"floatx": "float32"}', "tensorflow"),
+        ("", "{", "tensorflow"),
+        ("", None, "tensorflow"),
+    ],
+)
+def test_the_backend_is_the_one_that_keras_takes(monkeypatch, tmp_path, variable, file, expected):
+    monkeypatch.setenv("KERAS_BACKEND", variable)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    if file is not None:
+        (tmp_path / "keras.json").write_text(file)
+    assert hardware.backend() == expected
+
+
 def test_what_can_change_the_last_bits_is_recorded(monkeypatch):
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
     found = hardware.fingerprint({"training": {"threads": 1}})

@@ -1,6 +1,8 @@
 """Why a run failed, in the words of each backend, and what is recorded of a run."""
 
 import os
+import subprocess
+import sys
 
 import keras
 import pytest
@@ -42,6 +44,22 @@ def test_too_little_memory_names_the_shape_and_what_to_lower(pipeline, size, sha
 
 def test_another_failure_is_told_as_it_is():
     assert failure(ValueError("no such axis"), {}) == "ValueError: no such axis"
+
+
+STARTED = """
+import sys
+from rareseg.experiments import worker
+worker.prepare_backend({"threads": 1, "deterministic": True})
+import keras
+imported = set(worker.OPTIONAL) & set(sys.modules)
+assert imported <= {keras.backend.backend()}, imported
+import pandas, sklearn
+"""
+
+
+def test_a_worker_starts_without_what_it_does_not_need():
+    done = subprocess.run([sys.executable, "-c", STARTED], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture
