@@ -20,10 +20,12 @@ def as_truth(loss, y_true, y_pred):
     return maps if loss.base is None else np.concatenate([label[..., None], maps], axis=-1).astype("float32")
 
 
-def differentiate_with_tensorflow(cases, inputs, form):
+def differentiate_with_tensorflow(cases, inputs, sloped, form):
     import tensorflow as tf
 
-    def differentiated(loss, y_true, y_pred, weight):
+    def differentiated(loss, steep, y_true, y_pred, weight):
+        if not steep:
+            return loss(y_true, y_pred, weight), None
         with tf.GradientTape() as tape:
             tape.watch(y_pred)
             values = loss(y_true, y_pred, weight)
@@ -31,17 +33,20 @@ def differentiate_with_tensorflow(cases, inputs, form):
         return values, tape.gradient(mean, y_pred)
 
     def step(inputs):
-        return [differentiated(loss, *given) for loss, given in zip(cases, inputs, strict=True)]
+        return [differentiated(*which, *given) for *which, given in zip(cases, sloped, inputs, strict=True)]
 
     if form != "eager":
         step = tf.function(step, autograph=False, jit_compile=form == "xla")
     return step([(tf.convert_to_tensor(y_true), tf.convert_to_tensor(y_pred), w) for y_true, y_pred, w in inputs])
 
 
-def differentiate_with_jax(cases, inputs, form):
+def differentiate_with_jax(cases, inputs, sloped, form):
     import jax
 
-    def differentiated(loss, y_true, y_pred, weight):
+    def differentiated(loss, steep, y_true, y_pred, weight):
+        if not steep:
+            return loss(y_true, y_pred, weight), None
+
         def mean(y_pred):
             values = loss(y_true, y_pred, weight)
             return values.mean(), values
@@ -50,24 +55,25 @@ def differentiate_with_jax(cases, inputs, form):
         return values, gradient
 
     def step(inputs):
-        return [differentiated(loss, *given) for loss, given in zip(cases, inputs, strict=True)]
+        return [differentiated(*which, *given) for *which, given in zip(cases, sloped, inputs, strict=True)]
 
     given = [(jax.numpy.asarray(y_true), jax.numpy.asarray(y_pred), weight) for y_true, y_pred, weight in inputs]
     return (step if form == "eager" else jax.jit(step))(given)
 
 
-def differentiate_with_torch(cases, inputs, form):
+def differentiate_with_torch(cases, inputs, sloped, form):
     import torch  # pyright: ignore[reportMissingImports]
 
     found = []
-    for loss, (y_true, y_pred, weight) in zip(cases, inputs, strict=True):
+    for loss, steep, (y_true, y_pred, weight) in zip(cases, sloped, inputs, strict=True):
         torch.compiler.reset()  # after eight losses it would compile no other, and say nothing
         evaluate = loss if form == "eager" else torch.compile(loss, backend="aot_eager", fullgraph=True)
         leaf = keras.ops.convert_to_tensor(y_pred).detach().requires_grad_()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the compiler warns of caches in Keras and of its own questions to tensors
             values = evaluate(keras.ops.convert_to_tensor(y_true), leaf, weight)
-        values.mean().backward()
+        if steep:
+            values.mean().backward()
         found.append((values.detach(), leaf.grad))
     return found
 
@@ -99,7 +105,8 @@ def compiled():
 def differentiate_all():
     """Return f([(loss, y_true, y_pred, weight), ...], form): values (B,) and the gradient of their mean of each case.
 
-    A compiled form compiles all cases into one program. The losses have no reduction.
+    A compiled form compiles all cases into one program. The losses have no reduction. `sloped` says which cases have a
+    gradient; the others' is None.
     """
     ways = {
         "tensorflow": differentiate_with_tensorflow,
@@ -108,11 +115,11 @@ def differentiate_all():
     }
     way = ways[keras.backend.backend()]
 
-    def differentiate_all(cases, form):
+    def differentiate_all(cases, form, sloped=None):
         cases = list(cases)
         inputs = [(as_truth(loss, y_true, y_pred), y_pred, weight) for loss, y_true, y_pred, weight in cases]
-        found = way([loss for loss, *_ in cases], inputs, form)
-        return [[keras.ops.convert_to_numpy(part) for part in parts] for parts in found]
+        found = way([loss for loss, *_ in cases], inputs, sloped or [True] * len(cases), form)
+        return [[None if part is None else keras.ops.convert_to_numpy(part) for part in parts] for parts in found]
 
     return differentiate_all
 
