@@ -328,15 +328,15 @@ class Command:
 def _check_backend(points: list[grid.Point]) -> None:
     chosen = hardware.backend()
     if chosen not in ("tensorflow", "jax", "torch"):
-        raise ConfigError(f"KERAS_BACKEND={chosen}: unknown, known are tensorflow, jax, torch")
+        raise ConfigError(f"Keras' backend {chosen} is unknown: set KERAS_BACKEND to tensorflow, jax or torch")
     if chosen != "tensorflow" and any(point.settings["pipeline"]["backend"] == "miscnn" for point in points):
         raise ConfigError(
-            f"pipeline.backend: miscnn needs TensorFlow, but KERAS_BACKEND is {chosen}. "
-            "Use native, or unset KERAS_BACKEND"
+            f"pipeline.backend: miscnn needs TensorFlow, but Keras' backend is {chosen}. "
+            "Use native, or set KERAS_BACKEND=tensorflow"
         )
     if chosen != "jax" and any(point.settings["training"]["devices"] > 1 for point in points):
         raise ConfigError(
-            f"training.devices: only JAX lets several devices act as one, but KERAS_BACKEND is {chosen}. "
+            f"training.devices: only JAX lets several devices act as one, but Keras' backend is {chosen}. "
             "Set KERAS_BACKEND=jax, or use 1 and --workers, which gives each GPU runs of its own"
         )
 

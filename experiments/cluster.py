@@ -13,12 +13,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from rareseg.experiments import hardware
 from rareseg.experiments.config import ConfigError
 from rareseg.experiments.pool import Job, Pool
 
 SECONDS = 10
 """How long a cluster may take to answer."""
-PASSED_ON = ("KERAS_BACKEND", "RARESEG_CACHE")
 
 
 class Cluster:
@@ -108,7 +108,9 @@ def connect(address: str) -> None:
         raise ConfigError("--ray needs Ray: uv sync --inexact --extra cluster") from error
     sentence = f"--ray {address}: no cluster answers. Start one with `ray start --head`, or correct the address"
     host, _, port = address.removeprefix("ray://").rpartition(":")
-    variables = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    variables = {"KERAS_BACKEND": hardware.backend()}
+    if cache := os.environ.get("RARESEG_CACHE"):
+        variables["RARESEG_CACHE"] = cache
     try:
         if host:  # Ray itself goes on trying for minutes
             socket.create_connection((host, int(port)), timeout=SECONDS).close()

@@ -243,12 +243,17 @@ def step_of(job: Job) -> str:
 
 
 def environment(threads: int, gpus: Sequence[str] | None = None) -> dict[str, str]:
-    """Return the environment of a worker: the number of threads is that of the configuration, not of the machine."""
+    """Return the environment of a worker: the configured threads, not the machine's; the backend that was checked."""
     seen = {} if gpus is None else {"CUDA_VISIBLE_DEVICES": ",".join(gpus)}
     count = str(threads)
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
     flags = (
         f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen={'true' if threads > 1 else 'false'}".strip()
     )
-    quiet = {"TF_CPP_MIN_LOG_LEVEL": "2", "XLA_FLAGS": flags, "PYTHONUNBUFFERED": "1"}
-    return {**os.environ, **dict.fromkeys(names, count), **quiet, **seen}
+    fixed = {
+        "KERAS_BACKEND": hardware.backend(),
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        "XLA_FLAGS": flags,
+        "PYTHONUNBUFFERED": "1",
+    }
+    return {**os.environ, **dict.fromkeys(names, count), **fixed, **seen}

@@ -212,7 +212,7 @@ class Worker:
 
 def prepare_backend(training: Mapping[str, Any]) -> None:
     """Import the backend, and set what must be set before the first operation."""
-    with _without(name for name in OPTIONAL if name != backend()):
+    with _without(set(OPTIONAL) - {backend()}):
         import keras
 
     if keras.backend.backend() == "tensorflow":

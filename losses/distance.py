@@ -158,7 +158,7 @@ class WassersteinDice(SegmentationLoss):
         return share(error, whole + self.smooth, 0.0)
 
     def _matrix(self, classes: int) -> list[list[float]]:
-        """Return M, K rows of K."""
+        """Return M, K rows of K; it is symmetric."""
         if self.distances is None:
             return [[float(row != column) for column in range(classes)] for row in range(classes)]
         if len(self.distances) != classes:
@@ -174,7 +174,7 @@ class WassersteinDice(SegmentationLoss):
         if self.weighting == "volume":
             rarity = 1 / (volumes + 1)
             return ops.sum(rarity * errors, axis=-1), ops.sum(rarity * (2 * volumes - errors), axis=-1)
-        to_background = ops.convert_to_tensor([row[0] for row in apart], volumes.dtype)
+        to_background = ops.convert_to_tensor(apart[0], volumes.dtype)
         error, right = ops.sum(errors, axis=-1), ops.sum((to_background * volumes - errors)[:, 1:], axis=-1)
         return error, 2 * right + error
 
@@ -188,7 +188,7 @@ class WassersteinDice(SegmentationLoss):
             volumes = [ops.reshape(pixels.volumes[:, c], shape) for c in range(pixels.classes)]
             rarity = sum((y / (v + 1) for y, v in zip(shares, volumes, strict=True)), ops.zeros_like(shares[0]))
             return pixels.sum(weighted(rarity * errors)), pixels.sum(weighted(rarity * (2 - errors)))
-        foreground, to_background = sum(shares[2:], shares[1]), _combined([row[0] for row in apart], shares)
+        foreground, to_background = sum(shares[2:], shares[1]), _combined(apart[0], shares)
         error = pixels.sum(weighted(errors))
         return error, 2 * pixels.sum(weighted(foreground * (to_background - errors))) + error
 

@@ -23,8 +23,8 @@ def as_truth(loss, y_true, y_pred):
 def differentiate_with_tensorflow(cases, inputs, sloped, form):
     import tensorflow as tf
 
-    def differentiated(loss, steep, y_true, y_pred, weight):
-        if not steep:
+    def differentiated(loss, has_slope, y_true, y_pred, weight):
+        if not has_slope:
             return loss(y_true, y_pred, weight), None
         with tf.GradientTape() as tape:
             tape.watch(y_pred)
@@ -43,8 +43,8 @@ def differentiate_with_tensorflow(cases, inputs, sloped, form):
 def differentiate_with_jax(cases, inputs, sloped, form):
     import jax
 
-    def differentiated(loss, steep, y_true, y_pred, weight):
-        if not steep:
+    def differentiated(loss, has_slope, y_true, y_pred, weight):
+        if not has_slope:
             return loss(y_true, y_pred, weight), None
 
         def mean(y_pred):
@@ -65,14 +65,16 @@ def differentiate_with_torch(cases, inputs, sloped, form):
     import torch  # pyright: ignore[reportMissingImports]
 
     found = []
-    for loss, steep, (y_true, y_pred, weight) in zip(cases, sloped, inputs, strict=True):
-        torch.compiler.reset()  # after eight losses it would compile no other, and say nothing
-        evaluate = loss if form == "eager" else torch.compile(loss, backend="aot_eager", fullgraph=True)
+    for loss, has_slope, (y_true, y_pred, weight) in zip(cases, sloped, inputs, strict=True):
+        evaluate = loss
+        if form != "eager":
+            torch.compiler.reset()  # after eight losses it would compile no other, and say nothing
+            evaluate = torch.compile(loss, backend="aot_eager", fullgraph=True)
         leaf = keras.ops.convert_to_tensor(y_pred).detach().requires_grad_()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the compiler warns of caches in Keras and of its own questions to tensors
             values = evaluate(keras.ops.convert_to_tensor(y_true), leaf, weight)
-        if steep:
+        if has_slope:
             values.mean().backward()
         found.append((values.detach(), leaf.grad))
     return found
