@@ -1,11 +1,11 @@
-"""Every test process computes with one thread, as every worker does: else the last bits depend on the load."""
+"""Every test process computes as every worker does: with one thread, else the last bits depend on the load; by oneDNN."""
 
 import itertools
 import os
 
 import pytest
 
-for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
+for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_ENABLE_ONEDNN_OPTS"):
     os.environ.setdefault(name, "1")
 
 
