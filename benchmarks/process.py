@@ -12,9 +12,9 @@ ONE_THREAD = {
     "KERAS_BACKEND": "tensorflow",
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
-    **dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1"),
+    **dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "TF_ENABLE_ONEDNN_OPTS"), "1"),
 }
-"""Environment of a process that computes with one thread."""
+"""Environment of a process that computes as a worker does, with one thread."""
 
 
 def measured(file: str, job: Any, environment: Mapping[str, str]) -> Any:

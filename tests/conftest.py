@@ -1,4 +1,4 @@
-"""Every test process computes as every worker does: with one thread, else the last bits depend on the load; by oneDNN."""
+"""Every test process computes as a worker does: by oneDNN, with one thread, else the last bits depend on the load."""
 
 import itertools
 import os

@@ -31,6 +31,13 @@ def test_a_worker_sees_the_device_that_the_fewest_others_use(monkeypatch, tmp_pa
     assert pool.environment(1)["CUDA_VISIBLE_DEVICES"] == "0,1"
 
 
+def test_a_worker_computes_by_onednn_unless_told_otherwise(monkeypatch):
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS")
+    assert pool.environment(1)["TF_ENABLE_ONEDNN_OPTS"] == "1"
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    assert pool.environment(1)["TF_ENABLE_ONEDNN_OPTS"] == "0"
+
+
 @pytest.mark.parametrize(
     ("variable", "file", "expected"),
     [

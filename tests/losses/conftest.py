@@ -73,7 +73,8 @@ def differentiate_with_torch(cases, inputs, sloped, form):
         leaf = keras.ops.convert_to_tensor(y_pred).detach().requires_grad_()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the compiler warns of caches in Keras and of its own questions to tensors
-            values = evaluate(keras.ops.convert_to_tensor(y_true), leaf, weight)
+            of_pixels = None if weight is None else keras.ops.convert_to_tensor(weight)
+            values = evaluate(keras.ops.convert_to_tensor(y_true), leaf, of_pixels)
         if has_slope:
             values.mean().backward()
         found.append((values.detach(), leaf.grad))

@@ -62,10 +62,9 @@ def test_values_and_gradients_compiled(case, compiled, differentiate):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(keras.backend.backend() == "torch", reason="a graph of PyTorch takes seconds: one of each loss")
 @pytest.mark.parametrize("name", BY_LOSS)
 def test_every_case_compiled(name, compiled, differentiate_all):
-    """All cases of a loss, each with arguments of its own, in one program."""
+    """All cases of a loss, each with arguments of its own, in one program; in one each on PyTorch, for half an hour."""
     cases = BY_LOSS[name]
     found = differentiate_all(map(read, cases), compiled, sloped=["gradient_of_mean" in case for case in cases])
     for case, (values, gradient) in zip(cases, found, strict=True):

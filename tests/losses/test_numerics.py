@@ -109,11 +109,16 @@ PRECISION = {  # how far a sum over 4 million pixels may be off; XLA sums in an 
 }[keras.backend.backend()]
 
 
+@pytest.fixture(scope="module")
+def large():
+    return volume(160)
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("double")
-def test_a_large_volume_in_single_precision(name, values, differentiate):
+def test_a_large_volume_in_single_precision(name, large, values, differentiate):
     loss = losses.get(name, from_logits=True, reduction=None)
-    label, logits = volume(160)
+    label, logits = large
     double = values(loss, label, logits.astype("float64"))
     for form, tolerance in PRECISION.items():
         single, gradient = differentiate(loss, label, logits, form=form)
