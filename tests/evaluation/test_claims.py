@@ -191,11 +191,11 @@ def test_a_claim_fails_where_one_number_is_against_it(claim, change, reason):
 
 
 @pytest.mark.parametrize("claim", BY_ID)
-@pytest.mark.parametrize("how", ["phantom", "one run missing", "nothing"])
+@pytest.mark.parametrize("how", ["phantom", "subset", "one run missing", "nothing"])
 def test_a_claim_is_undecided_where_a_run_is_missing_or_not_real(claim, how):
     long, frames = MADE[claim]()
-    if how == "phantom":
-        long, reason = long.assign(data="phantom"), "on phantom data"
+    if how in ("phantom", "subset"):
+        long, reason = long.assign(data=how), f"on {how} data"
     elif how == "nothing":
         long, frames, reason = long.iloc[:0], {}, "no finished run|not been run"
     else:

@@ -163,6 +163,7 @@ TABLES = [  # cells by verdict, winners, orders, verdict
     pytest.param({"match": 4, "lower": 1}, "ss", "o", "partly reproduced", id="one opposed"),
     pytest.param({"match": 79, "lower": 21}, "s", "", "partly reproduced", id="79 percent"),
     pytest.param({"match": 1, "higher": 1}, "dd", "oo", "partly reproduced", id="half agree"),
+    pytest.param({"match": 4, "higher": 5}, "sd", "", "not reproduced", id="four of nine agree"),
     pytest.param({"match": 1, "higher": 2}, "std", "", "partly reproduced", id="winners alone"),
     pytest.param({"match": 1, "higher": 2}, "sd", "", "not reproduced", id="half of the winners alone"),
     pytest.param({"match": 1, "higher": 2}, "sss", "o", "not reproduced", id="winners but opposed"),
