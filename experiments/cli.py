@@ -193,8 +193,11 @@ class Command:
     def _make_phantoms(self) -> None:
         """Draw the phantoms that are not there yet; others than those asked for are refused."""
         wanted = {key: self.config.datasets[key].phantom for key in self.config.grid.dataset}
-        if any(wanted.values()) and self.asked.data:
-            self.console.print(f"--data is ignored: profile {self.asked.profile} makes its own phantoms", markup=False)
+        drawn = ", ".join(key for key, phantom in wanted.items() if phantom)
+        if drawn and self.asked.data:
+            self.console.print(
+                f"no file of {drawn} is read below {self.asked.data}: phantoms are asked for", markup=False
+            )
         for key, phantom in wanted.items():
             folder = self._folder(key)
             if phantom is None:

@@ -92,8 +92,9 @@ def test_the_table_of_the_data_trains_nothing(call, tmp_path):
     few = "--set=grid.dataset=[drive, bus2017]"
     size = "{phantom: {cases: 8, size: 48}}"
     sizes = [f"--set=datasets.{key}={size}" for key in ("drive", "bus2017")]
-    done = call("--profile=demo", few, *sizes, results=results, script="reproduce_ufl_table1.py")
+    done = call("--profile=demo", few, *sizes, results=results, script="reproduce_ufl_table1.py", data=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "no file of drive, bus2017 is read below" in done.stdout
     assert not (results / "runs").exists()
     assert "phantom" in (results / "ufl_table1" / "table.md").read_text()
 

@@ -1,0 +1,140 @@
+"""How many faults the tests of losses and evaluation notice: a sample of mutants, each against its folder's tests.
+
+Cosmic Ray makes the mutants: ``uv run --with cosmic-ray benchmarks/mutants.py``. Files of the project are not touched.
+"""
+
+import ast
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from record import Figure, arguments, finish
+
+ROOT = Path(__file__).parents[1]
+FIRST = {  # what notices most comes first; the others follow
+    "evaluation": ["test_verdict.py", "test_statistics.py", "test_overlap.py"],
+    "losses": ["test_golden.py", "test_interface.py", "test_reference.py", "test_contract.py", "test_relations.py"],
+}
+HOW = (
+    "mutants drawn evenly (seed 0) from all of Cosmic Ray's, less those that only change annotations; each in a copy "
+    "of its folder, one thread; noticed: the folder's fast tests fail, or take more than three times as long"
+)
+
+
+class Mutant(NamedTuple):
+    """A file with one fault."""
+
+    path: Path
+    line: int
+    operator: str
+    source: str
+
+    def __str__(self) -> str:
+        """Return where and what the fault is."""
+        return f"{self.path.relative_to(ROOT)} line {self.line}, {self.operator.removeprefix('core/')}"
+
+
+def main() -> int:
+    """Sample, test, print and record."""
+    parser = arguments(__doc__)
+    parser.add_argument("folders", nargs="*", default=list(FIRST), help="folders of the package (default: both)")
+    parser.add_argument("--count", type=int, default=200, help="mutants of each folder")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="mutants tested at once")
+    options = parser.parse_args()
+    return finish("mutants", HOW, _figures(options), options)
+
+
+def _figures(options: Any) -> Iterator[Figure]:
+    for folder in options.folders:
+        sample = mutants(folder, 2 if options.quick else options.count)
+        start = time.monotonic()
+        if not passes(folder, None, limit=None):
+            raise RuntimeError(f"the tests of {folder} fail without any fault: mend them first")
+        limit = 60 + 3 * options.workers * (time.monotonic() - start)
+        with ThreadPoolExecutor(options.workers) as pool:
+            survived = list(pool.map(partial(passes, folder, limit=limit), sample))
+        for mutant in (one for one, passed in zip(sample, survived, strict=True) if passed):
+            yield Figure(f"not noticed: {mutant}", 1)
+        share = 1 - sum(survived) / len(sample)
+        yield Figure(f"share of {len(sample)} mutants of {folder} that the tests notice", share, 0.9, at_least=True)
+
+
+def mutants(folder: str, count: int) -> list[Mutant]:
+    """Return a sample of the mutants of a folder."""
+    from cosmic_ray import mutating, plugins  # pyright: ignore[reportMissingImports]
+    from cosmic_ray.commands.init import init  # pyright: ignore[reportMissingImports]
+    from cosmic_ray.work_db import WorkDB, use_db  # pyright: ignore[reportMissingImports]
+
+    with tempfile.TemporaryDirectory() as place, use_db(Path(place, "all.sqlite"), WorkDB.Mode.create) as database:
+        init(sorted((ROOT / folder).glob("*.py")), database, {})
+        found = [mutation for item in database.work_items for mutation in item.mutations]
+    found.sort(key=lambda one: (str(one.module_path), one.operator_name, one.occurrence))
+    random.Random(0).shuffle(found)
+    chosen = []
+    for one in found:
+        original = one.module_path.read_text(encoding="utf-8")
+        operator = plugins.get_operator(one.operator_name)(**one.operator_args)
+        source = mutating.mutate_code(original, operator, one.occurrence)
+        if source is not None and _meaning(source) != _meaning(original):
+            chosen.append(Mutant(one.module_path, one.start_pos[0], one.operator_name, source))
+        if len(chosen) == count:
+            break
+    return chosen
+
+
+def passes(folder: str, mutant: Mutant | None, limit: float | None) -> bool:
+    """Return whether the tests of a folder pass, with a mutant in the place of its file.
+
+    Args:
+        folder: Of the package.
+        mutant: None tests the folder as it is.
+        limit: Seconds after which the tests count as failed.
+    """
+    tests = ROOT / "tests" / folder
+    with tempfile.TemporaryDirectory() as place:
+        copy = Path(place, "rareseg", folder)  # a part of the namespace package that is found before the installed one
+        shutil.copytree(ROOT / folder, copy, ignore=shutil.ignore_patterns("__pycache__"))
+        if mutant:
+            (copy / mutant.path.name).write_text(mutant.source, encoding="utf-8")
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-n0", "-p", "no:cacheprovider", "--tb=no"]
+        command += ["--deselect", "tests/losses/test_backends.py", *(str(tests / name) for name in FIRST[folder])]
+        one_thread = dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"), "1")
+        environment = {**os.environ, **one_thread, "PYTHONPATH": place, "TF_CPP_MIN_LOG_LEVEL": "3"}
+        try:
+            done = subprocess.run(
+                [*command, str(tests)], cwd=ROOT, env=environment, capture_output=True, timeout=limit, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return False
+        return done.returncode == 0
+
+
+class _WithoutAnnotations(ast.NodeTransformer):
+    def visit_arg(self, node: ast.arg) -> ast.arg:
+        node.annotation = None
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.returns = None
+        return self.generic_visit(node)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        node.annotation = ast.Constant(None)
+        return self.generic_visit(node)
+
+
+def _meaning(source: str) -> str:
+    return ast.dump(_WithoutAnnotations().visit(ast.parse(source)))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
