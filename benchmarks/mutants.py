@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -87,7 +88,7 @@ def mutants(folder: str, count: int) -> list[Mutant]:
         original = one.module_path.read_text(encoding="utf-8")
         operator = plugins.get_operator(one.operator_name)(**one.operator_args)
         source = mutating.mutate_code(original, operator, one.occurrence)
-        if source is not None and _meaning(source) != _meaning(original):
+        if source is not None and _meaning(source) not in (None, _meaning(original)):
             chosen.append(Mutant(one.module_path, one.start_pos[0], one.operator_name, source))
         if len(chosen) == count:
             break
@@ -133,8 +134,10 @@ class _WithoutAnnotations(ast.NodeTransformer):
         return self.generic_visit(node)
 
 
-def _meaning(source: str) -> str:
-    return ast.dump(_WithoutAnnotations().visit(ast.parse(source)))
+def _meaning(source: str) -> str | None:
+    """Return a program without its annotations; None if it is none, as where a bare * became an operator."""
+    with suppress(SyntaxError):
+        return ast.dump(_WithoutAnnotations().visit(ast.parse(source)))
 
 
 if __name__ == "__main__":
