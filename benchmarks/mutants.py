@@ -3,6 +3,7 @@
 Cosmic Ray makes the mutants: ``uv run --with cosmic-ray benchmarks/mutants.py``. Files of the project are not touched.
 """
 
+import argparse
 import ast
 import os
 import random
@@ -16,8 +17,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from process import ONE_THREAD
 from record import Figure, arguments, finish
 
 ROOT = Path(__file__).parents[1]
@@ -26,8 +28,9 @@ FIRST = {  # what notices most comes first; the others follow
     "losses": ["test_golden.py", "test_interface.py", "test_reference.py", "test_contract.py", "test_relations.py"],
 }
 HOW = (
-    "mutants drawn evenly (seed 0) from all of Cosmic Ray's, less those that only change annotations; each in a copy "
-    "of its folder, one thread; noticed: the folder's fast tests fail, or take more than three times as long"
+    "mutants drawn evenly (seed 0) from all of Cosmic Ray's, less those that only change annotations or are no "
+    "programs; each in a copy of its folder, one thread; noticed: the folder's fast tests (with --quick one file of "
+    "them) fail, or last a minute plus, for each worker, three times what they take without a fault"
 )
 
 
@@ -51,10 +54,10 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=200, help="mutants of each folder")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="mutants tested at once")
     options = parser.parse_args()
-    return finish("mutants", HOW, _figures(options), options)
+    return finish("mutants", HOW, _figures(options), options, ONE_THREAD["KERAS_BACKEND"])
 
 
-def _figures(options: Any) -> Iterator[Figure]:
+def _figures(options: argparse.Namespace) -> Iterator[Figure]:
     for folder in options.folders:
         sample = mutants(folder, 2 if options.quick else options.count)
         tests = [ROOT / "tests" / folder / name for name in FIRST[folder]]
@@ -111,8 +114,7 @@ def passes(tests: Sequence[Path], folder: str, mutant: Mutant | None, limit: flo
             (copy / mutant.path.name).write_text(mutant.source, encoding="utf-8")
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-n0", "-p", "no:cacheprovider", "--tb=no"]
         command += ["--deselect", "tests/losses/test_backends.py", *map(str, tests)]
-        one_thread = dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"), "1")
-        environment = {**os.environ, **one_thread, "PYTHONPATH": place, "TF_CPP_MIN_LOG_LEVEL": "3"}
+        environment = {**os.environ, **ONE_THREAD, "PYTHONPATH": place}
         try:
             done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=limit, check=False)
         except subprocess.TimeoutExpired:

@@ -19,6 +19,8 @@ from rareseg.experiments.pool import Job, Pool
 
 SECONDS = 10
 """How long a cluster may take to answer."""
+PASSED_ON = ("RARESEG_CACHE", "TF_ENABLE_ONEDNN_OPTS")
+"""What is said to the command and meant for its workers on other machines."""
 
 
 class Cluster:
@@ -108,9 +110,8 @@ def connect(address: str) -> None:
         raise ConfigError("--ray needs Ray: uv sync --inexact --extra cluster") from error
     sentence = f"--ray {address}: no cluster answers. Start one with `ray start --head`, or correct the address"
     host, _, port = address.removeprefix("ray://").rpartition(":")
-    variables = {"KERAS_BACKEND": hardware.backend()}
-    if cache := os.environ.get("RARESEG_CACHE"):
-        variables["RARESEG_CACHE"] = cache
+    variables = {name: os.environ[name] for name in PASSED_ON if os.environ.get(name)}
+    variables["KERAS_BACKEND"] = hardware.backend()
     try:
         if host:  # Ray itself goes on trying for minutes
             socket.create_connection((host, int(port)), timeout=SECONDS).close()

@@ -45,6 +45,20 @@ def test_a_cluster_that_does_not_answer_is_one_sentence(call, tiny, tmp_path):
     assert not (tmp_path / "results").exists()
 
 
+def test_the_other_machines_compute_as_this_one_was_told_to(monkeypatch):
+    told = {"KERAS_BACKEND": "jax", "RARESEG_CACHE": "/shared/cache", "TF_ENABLE_ONEDNN_OPTS": "0"}
+    for name, value in {**told, "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "1"}.items():
+        monkeypatch.setenv(name, value)
+    asked = {}
+    ray = SimpleNamespace(init=lambda _, **how: asked.update(how))
+    monkeypatch.setattr(cluster, "import_module", lambda _: ray)
+    cluster.connect("auto")
+    assert asked["runtime_env"]["env_vars"] == told
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS")
+    cluster.connect("auto")
+    assert "TF_ENABLE_ONEDNN_OPTS" not in asked["runtime_env"]["env_vars"]
+
+
 class Ray:
     """Takes tasks; those that are cancelled end."""
 
