@@ -154,7 +154,7 @@ def epochs(rounds: int) -> dict[str, float]:
     """Train so many epochs of two steps."""
     from rareseg.experiments.session import Session
 
-    training = {"optimiser": {"name": "adam", "learning_rate": 1e-3}, "supervision": None, "mixed_precision": False}
+    training = {"optimiser": {"name": "adam", "learning_rate": 1e-3}, "supervision": None, "mixed_precision": None}
     network = {"name": "unet_demo", "filters": 2, "depth": 2}
     session = Session(network, 0, (32, 32, 3), 2, {**training, "xla": None, "devices": 1}, [{"name": "dice"}])
     session.reset({"name": "dice"})

@@ -167,7 +167,9 @@ class Command:
 
     def _protocol(self) -> str:
         """Return whether every stated value is the paper's."""
-        return "paper" if self.asked.profile == "paper" and not self.asked.set else "other"
+        changed = {setting.partition("=")[0] for setting in self.asked.set}
+        kept = changed <= {f"training.{key}" for key in grid.HARDWARE}
+        return "paper" if self.asked.profile == "paper" and kept else "other"
 
     def _folder(self, key: str) -> Path:
         """Return where the files of a data set lie."""

@@ -108,6 +108,9 @@ UNHASHED = ("phantom", "path", "reader", "values", "options", "exclude")
 WITHOUT_EFFECT = ("loaders", "checkpoint_seconds")
 """Keys of `training` that change no result."""
 
+HARDWARE = (*WITHOUT_EFFECT, "threads", "devices", "xla", "mixed_precision", "deterministic")
+"""Keys of `training` that fit a run to a machine: no paper states them."""
+
 
 def identity(point: Point, fingerprint: str, backend: str) -> str:
     """Return the run id, readable and ending in a hash of all that changes the result of the training.

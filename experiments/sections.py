@@ -274,7 +274,9 @@ class Training(Section):
     checkpoint_seconds: int = Field(
         30, ge=0, description="write a checkpoint after an epoch only if the last one is older"
     )
-    mixed_precision: bool = Field(False, description="compute in float16, keep weights in float32")
+    mixed_precision: Literal["float16", "bfloat16"] | None = Field(
+        None, description="compute in this type, keep weights and losses in float32; bfloat16 suits CPUs, too"
+    )
     xla: bool | None = Field(None, description="compile by XLA; null: where it pays, on GPUs and under JAX")
     loaders: int = Field(1, ge=1, le=64, description="threads that make batches ahead; changes no result")
     devices: int = Field(

@@ -212,10 +212,10 @@ def objective(loss: Mapping[str, Any], supervision: Mapping[str, Any], outputs: 
 
 
 @contextmanager
-def _precision(mixed: bool) -> Iterator[None]:
-    """Build layers that compute in float16 and keep their weights in float32."""
+def _precision(half: str | None) -> Iterator[None]:
+    """Build layers that compute in ``half`` and keep their weights in float32."""
     before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_float16" if mixed else before)
+    keras.config.set_dtype_policy(f"mixed_{half}" if half else before)
     try:
         yield
     finally:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import keras
 from keras import layers
 
+from rareseg.models.normalisation import BatchNormalization, InstanceNormalization
 from rareseg.models.seeded import Kind, Seeded, layer_seed
 
 Order = Literal["conv_norm_act", "conv_act_norm"]
@@ -60,9 +61,9 @@ class Blocks:
         """Normalise each channel over the batch, or over the positions of each sample, or not at all."""
         match self.normalisation:
             case "batch":
-                return layers.BatchNormalization(momentum=self.momentum, epsilon=1e-3, name=name)(x)
+                return BatchNormalization(momentum=self.momentum, epsilon=1e-3, name=name)(x)
             case "instance":
-                return layers.GroupNormalization(groups=-1, epsilon=1e-3, name=name)(x)
+                return InstanceNormalization(epsilon=1e-3, name=name)(x)
             case "none":
                 return x
 

@@ -10,6 +10,7 @@ import time
 from importlib.resources import files
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
 from rareseg.experiments import cli, main, options, store
@@ -215,6 +216,22 @@ def test_a_dry_run_of_profile_paper_says_how_many_runs_and_what_is_missing(table
     assert printed[0] == f"runs: {count}"
     assert any(line.startswith("Missing data: ") for line in printed)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "protocol"),
+    [
+        ("training.threads=2", "paper"),
+        ("training.mixed_precision=bfloat16", "paper"),
+        ("training.batch_size=4", "other"),
+        ("losses.tversky.delta=0.6", "other"),
+    ],
+)
+def test_what_fits_a_run_to_a_machine_leaves_the_protocol_the_papers(setting, protocol, tmp_path):
+    arguments = ["--report-only", "--set", setting, "--data", str(tmp_path), "--results", str(tmp_path)]
+    assert main("ufl_table3", arguments) == 0
+    long = pd.read_csv(tmp_path / "ufl_table3" / "table_long.csv")
+    assert set(long["protocol"]) == {protocol}
 
 
 def test_a_table_of_the_data_alone_needs_some(capsys, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 
 from rareseg.experiments import pool
 
-SHARED = {"optimiser": {"name": "adam", "learning_rate": 0.1}, "supervision": None, "mixed_precision": False}
+SHARED = {"optimiser": {"name": "adam", "learning_rate": 0.1}, "supervision": None, "mixed_precision": None}
 TRAINING = {**SHARED, "xla": None, "threads": 1, "deterministic": True, "devices": 1, "batch_size": 2}
 PIPELINE = {"analysis": "patches", "patch": [8, 8]}
 

@@ -268,10 +268,11 @@ def test_several_outputs_are_trained_by_the_weighted_sum_of_their_losses():
     assert one.test(images, labels)[0] < before
 
 
-def test_mixed_precision_keeps_weights_in_float32_and_learns():
-    one = session([LOSSES[1]], mixed_precision=True)
+@pytest.mark.parametrize("half", ["float16", "bfloat16"])
+def test_mixed_precision_keeps_weights_in_float32_and_learns(half):
+    one = session([LOSSES[1]], mixed_precision=half)
     assert {weight.dtype for weight in one.network.weights if "kernel" in weight.path} == {"float32"}
-    assert {layer.compute_dtype for layer in one.network.layers if "conv" in layer.name} == {"float16"}
+    assert {layer.compute_dtype for layer in one.network.layers if "conv" in layer.name} == {half}
     images, labels = Batches()[0]
     one.reset(LOSSES[1])
     values = [one.step(images, labels, 0.003)[0] for _ in range(15)]

@@ -10,7 +10,7 @@ from pathlib import Path
 from rareseg.experiments import pool
 
 TRAINING = {"threads": 1, "deterministic": True, "devices": 1, "batch_size": 2, "steps": 5}
-TRAINING |= {"optimiser": {}, "supervision": None, "mixed_precision": False, "xla": None}
+TRAINING |= {"optimiser": {}, "supervision": None, "mixed_precision": None, "xla": None}
 PIPELINE = {"analysis": "patches", "patch": [8, 8]}
 SETTINGS = {"network": {}, "pipeline": PIPELINE, "dataset": {"channels": 1, "size": None}, "training": TRAINING}
 
