@@ -204,7 +204,7 @@ def _refuse_film(path: Path, frames: int) -> None:
         raise DataError(f"{path}: {frames} frames, expected one picture. Save the right one alone.")
 
 
-def write_png(path: Path, values: np.ndarray, text: str = "") -> None:
+def write_png(path: Path, values: np.ndarray, text: str) -> None:
     """Write a grey picture, (H, W) uint8; the file appears whole or not at all.
 
     Args:
@@ -213,8 +213,7 @@ def write_png(path: Path, values: np.ndarray, text: str = "") -> None:
         text: Kept in the file as its comment.
     """
     facts, stream = PngInfo(), io.BytesIO()
-    if text:
-        facts.add_text("Comment", text)
+    facts.add_text("Comment", text)
     Image.fromarray(values).save(stream, "PNG", pnginfo=facts)
     whole.write(path, stream.getvalue())
 

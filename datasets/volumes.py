@@ -292,8 +292,6 @@ def _faults(path: Path) -> Iterator[None]:
     """Let whatever a reader throws at bad bytes leave as a `DataError`."""
     try:
         yield
-    except DataError:
-        raise
     except Exception as fault:  # zlib.error, EOFError, OSError, struct.error, nibabel's own
         reason = " ".join(cause(fault).replace(str(path), "").split())
         raise DataError(f"{path}: cannot be read ({reason}). Get the file again.") from fault

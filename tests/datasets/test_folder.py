@@ -78,6 +78,12 @@ def test_every_layout_opens_in_two_and_three_dimensions(tmp_path, layout, ending
     assert "own folder: complete, 3 cases in " in str(report)  # no paper says of how many
 
 
+def test_an_empty_folder_among_those_of_the_cases_is_passed_over(tmp_path):
+    folder_each(tmp_path, ".png", IMAGE, LABEL)
+    (tmp_path / "notes").mkdir()
+    assert len(open("folder", tmp_path).cases) == 3
+
+
 def test_ids_parts_and_groups(tmp_path):
     side_by_side(tmp_path / "a", ".png", IMAGE, LABEL)
     assert [case.id for case in open("folder", tmp_path / "a").cases] == ["case1", "case2", "case10"]

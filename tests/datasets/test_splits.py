@@ -197,6 +197,26 @@ def test_a_bad_split_file_is_refused_by_name(tmp_path, text, sentence):
     assert str(path) in str(fault.value)
 
 
+def test_a_split_that_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"split\.csv: cannot be read as a split"):
+        read_split(tmp_path / "split.csv")
+    (tmp_path / "split.csv").write_bytes(b"case,part\n\xff\xfe,train\n")
+    with pytest.raises(DataError, match=r"split\.csv: cannot be read as a split"):
+        read_split(tmp_path / "split.csv")
+
+
+def test_miscnn_files_may_hold_ids(tmp_path):
+    path, none = tmp_path / "list.json", tmp_path / "none.json"
+    path.write_text(json.dumps({"TRAINING": ["001", "000"], "VALIDATION": ["002"]}))
+    none.write_text(json.dumps({"TRAINING": [], "VALIDATION": ["003"]}))
+    parts = split(items(4), {"kind": "file", "development": str(path), "test": str(none)})
+    assert {part: sorted(found) for part, found in ids(parts).items()} == {
+        "train": ["000", "001"],
+        "validation": ["002"],
+        "test": ["003"],
+    }
+
+
 def test_miscnn_files_count_positions(tmp_path):
     """CVC's names count from 1, the others from 0; the second file's VALIDATION is the test part."""
     for prefix, first in (("imgname", 1), ("img", 0)):

@@ -82,6 +82,13 @@ def test_a_state_that_is_saved_already_is_not_put_at_risk(tmp_path):
     assert checkpoint.load(tmp_path)[0] == {"at": 1}
 
 
+def test_a_damaged_state_of_the_same_step_is_replaced(tmp_path):
+    checkpoint.save(tmp_path, 1, {"at": 1}, weights(b"1"))
+    (tmp_path / "step-000000001" / "weights.h5").write_bytes(b"other")
+    checkpoint.save(tmp_path, 1, {"at": 2}, weights(b"2"))
+    assert checkpoint.load(tmp_path)[0] == {"at": 2}
+
+
 def test_what_killed_saves_left_goes_with_the_next_save(tmp_path):
     (tmp_path / ".step-000000007").mkdir()
     (tmp_path / ".step-000000007" / "weights.h5").touch()
