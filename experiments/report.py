@@ -189,7 +189,8 @@ class Report:
 
     def _heading(self, made: Tables) -> dict[str, Any]:
         """Return title, verdict, choices and the machines that the numbers come from."""
-        records = [one.run.record() for one in self.due if one.finished()]
+        finished = [one for one in self.due if one.finished()]
+        records = [one.run.record() for one in finished]
         machines = [record["machine"] for record in records]
         selection: Any = self.config.report.gamma_selection
         return {
@@ -200,6 +201,7 @@ class Report:
             "row of a sweep": SELECTION.get(selection, f"the point with {selection}") if selection else "",
             "hardware": _joined(f"{one['processor']}, {', '.join(one['devices']) or 'no GPU'}" for one in machines),
             "threads": _joined(one["threads"] for one in machines),
+            "arithmetic": _joined(one.point.settings["training"]["mixed_precision"] or "float32" for one in finished),
             "backend": _joined(f"{one['backend']} {one['versions'].get(one['backend'], '')}" for one in machines),
             "trained": _first_to_last(record["started"][:10] for record in records),
             "hours": f"{sum(record.get('hours', 0) for record in records):.2f}",
