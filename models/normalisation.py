@@ -37,11 +37,10 @@ class InstanceNormalization(layers.GroupNormalization):
         super().__init__(**{**options, "groups": -1})
 
     def call(self, inputs: Any) -> Any:
-        """Normalise (B, *space, C); fused where B is known, a sample at a time."""
-        if inputs.shape[0] is None or not _fusible(self, inputs):
+        """Normalise (B, *space, C)."""
+        if not _fusible(self, inputs):
             return super().call(inputs)
-        samples = ops.split(inputs, inputs.shape[0])
-        return ops.concatenate([_fused(sample, self.gamma, self.beta, self.epsilon)[0] for sample in samples])
+        return _fused_each(inputs, self.gamma, self.beta, self.epsilon)
 
 
 def _fusible(layer: layers.Layer, inputs: Any) -> bool:
@@ -55,6 +54,27 @@ def _fused(inputs: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Any, Any
 
     *_, width, channels = inputs.shape
     flat = tf.reshape(inputs, (1, -1, 1 if width is None else width, channels))  # volumes take the path of images
-    scale, offset = (tf.cast(weight, "float32") for weight in (gamma, beta))
-    outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(flat, scale, offset, epsilon=epsilon, is_training=True)
-    return tf.reshape(outputs, tf.shape(inputs)), mean, variance
+    outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
+        flat, tf.cast(gamma, "float32"), tf.cast(beta, "float32"), epsilon=epsilon, is_training=True
+    )
+    return tf.ensure_shape(tf.reshape(outputs, tf.shape(inputs)), inputs.shape), mean, variance
+
+
+def _fused_each(inputs: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
+    """Return (B, *space, C) with each sample normalised on its own.
+
+    TensorFlow traces a network for its first batch size, and for any size once it has seen two. Weights are repeated
+    for each sample so that both traces add up their gradients alike, and give the same bits.
+    """
+    import tensorflow as tf
+
+    repeated = [tf.broadcast_to(weight, (tf.shape(inputs)[0], inputs.shape[-1])) for weight in (gamma, beta)]
+
+    def one(sample: tuple[Any, Any, Any]) -> Any:
+        image, scale, offset = sample
+        return _fused(image[None], scale, offset, epsilon)[0][0]
+
+    if inputs.shape[0] is None:
+        outputs = tf.map_fn(one, (inputs, *repeated), fn_output_signature=inputs.dtype)
+        return tf.ensure_shape(outputs, inputs.shape)
+    return tf.stack([one(sample) for sample in zip(*map(tf.unstack, (inputs, *repeated)), strict=True)])

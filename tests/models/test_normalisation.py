@@ -73,3 +73,21 @@ def test_a_saved_model_reloads(images, layer, tmp_path):
     x = images(3, 6, 8, 2)
     reloaded = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(reloaded.predict_on_batch(x), model.predict_on_batch(x))
+
+
+@pytest.mark.parametrize("layer", [BatchNormalization, InstanceNormalization])
+def test_sizes_of_earlier_batches_change_no_bit(images, layer):
+    x, y = images(4, 6, 8, 2), images(4, 6, 8, 1)
+    results = []
+    for earlier in ((), (1, 3)):  # after two sizes TensorFlow traces a network for any
+        model = trainee(layer(), (6, 8))
+        first = model.get_weights()
+        for size in earlier:
+            model.predict_on_batch(x[:size])
+            model.train_on_batch(x[:size], y[:size])
+        model.set_weights(first)
+        for _ in range(3):
+            model.train_on_batch(x, y)
+        results.append([model.predict_on_batch(x), *model.get_weights()])
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, other)
