@@ -9,7 +9,7 @@ from rareseg import datasets, losses, models
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("graphs_as_they_are")]
 
-STEPS = 100
+STEPS = 150
 KNOWN = 0.95
 SIZE = 32
 PUBLISHED_IN_3D = ("unet_miscnn", "unet_ufl")
@@ -45,7 +45,7 @@ def learn_by_heart(config, images, labels):
 
     What hinders learning by heart is left out.
     """
-    slack = {"momentum": 0.8, "dropout": 0.0}  # moving statistics of 100 steps
+    slack = {"momentum": 0.8, "dropout": 0.0}  # moving statistics of so few steps
     config |= {option: value for option, value in slack.items() if option in models.presets()[config["name"]]}
     model = models.build({**config, "output": "logits"}, images.shape[1:], 2)
     chosen = losses.deep_supervision([{"name": "combo", "from_logits": True}] * len(model.outputs))
