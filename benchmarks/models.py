@@ -44,8 +44,8 @@ MODES = {  # of the comparison: dtype policy, XLA
     "mixed_bfloat16 with XLA": ("mixed_bfloat16", True),
 }
 RATIO = 1.03
-PAIRED = {"2D": (2, (288, 384, 3)), "3D": (2, (32, 64, 64, 1))}  # batch, input shape
-QUICK_PAIRED = {"2D": (2, (96, 128, 3))}
+PAIRED = [(2, (288, 384, 3)), (2, (32, 64, 64, 1))]  # batch, input shape
+QUICK_PAIRED = [(2, (96, 128, 3))]
 PAIRS, QUICK_PAIRS = 25, 5
 HOW = (
     f"a process per network: one step to compile, median of {STEPS} more, random images, Adam, cross entropy, all "
@@ -79,13 +79,13 @@ def _networks(options: argparse.Namespace) -> Iterator[Figure]:
 
 
 def _against_miscnn(options: argparse.Namespace) -> Iterator[Figure]:
-    for rank, (batch, shape) in (QUICK_PAIRED if options.quick else PAIRED).items():
+    shapes, pairs = (QUICK_PAIRED, QUICK_PAIRS) if options.quick else (PAIRED, PAIRS)
+    for batch, shape in shapes:
         for mode, (policy, xla) in list(MODES.items())[: 1 if options.quick else None]:
-            if xla and rank == "3D":
+            if xla and len(shape) == 4:
                 continue
-            job = {"policy": policy, "xla": xla, "batch": batch, "shape": shape}
-            pairs = QUICK_PAIRS if options.quick else PAIRS
-            found = measured(__file__, ["pairs", {**job, "pairs": pairs}], ONE_THREAD)
+            job = {"policy": policy, "xla": xla, "batch": batch, "shape": shape, "pairs": pairs}
+            found = measured(__file__, ["pairs", job], ONE_THREAD)
             about = f"{' x '.join(map(str, (batch, *shape)))}, {mode}"
             yield Figure(f"unet_miscnn against MIScnn, {about}", found["ratio"], RATIO)
             yield Figure(f"unet_miscnn, {about}, CPU milliseconds per step", found["ours"] * 1000)

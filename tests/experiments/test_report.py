@@ -153,6 +153,7 @@ def test_the_page_says_what_it_is_and_what_failed(html):
         "uv run scripts/reproduce_table3.py --profile demo",
         "--report-only",
         "1,234",
+        "Arithmetic",
         "float32",
         "Adaptive log has the best Jaccard",
         "All test pixels pooled, by 65,536 steps of their probability: areas are exact to 0.",
