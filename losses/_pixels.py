@@ -11,10 +11,11 @@ from typing import Any
 from keras import ops
 
 from rareseg.losses._cached import cached_property
-from rareseg.losses._prediction import Choice, Fixed, Margin, Prediction, View
+from rareseg.losses._prediction import Fixed, Margin, Prediction, SoftmaxView, View
 
 # Below this a denominator counts as 0: gradients on JAX divide by its square, which would not fit into float32.
 SMALLEST_DENOMINATOR = 1e-18
+POWERS = {0.5: ops.sqrt, 2.0: ops.square}
 
 
 @dataclass
@@ -42,7 +43,7 @@ class Truth:
 
     def of_class(self, c: int, plane: Any) -> Any:
         """Return y_c times a plane."""
-        return ops.where(self.masks[c], plane, self._zeros) if self.masks else self.shares[c] * plane
+        return self.shares[c] * plane
 
     def but_class(self, c: int, plane: Any) -> Any:
         """Return 1 - y_c times a plane."""
@@ -57,10 +58,9 @@ class Truth:
             chosen = ops.where(mask, plane, chosen)
         return chosen
 
-    def others(self, planes: Sequence[Any]) -> Any:
-        """Return the sum of the planes of all classes but each pixel's own."""
-        first, *rest = [self.but_class(c, plane) for c, plane in enumerate(planes)]
-        return sum(rest, first)
+    def others(self, planes: Sequence[Any]) -> list[Any]:
+        """Return the planes of all classes, 0 where a class is the pixel's own."""
+        return [self.but_class(c, plane) for c, plane in enumerate(planes)]
 
 
 @dataclass
@@ -69,12 +69,10 @@ class Term:
 
     Attributes:
         view: Probability of that class, `_prediction.View`.
-        choice: Says which class.
-        weigh: Turns K numbers a_c into the plane w y_c a_c of that class.
+        weigh: Turns K numbers a_c into the plane w y_c a_c of that class; without a class, 0.
     """
 
     view: View
-    choice: Choice
     weigh: Callable[[Sequence[float]], Any]
 
     @property
@@ -82,10 +80,12 @@ class Term:
         """-log p, (B, *space)."""
         return self.view.ce
 
-    def miss(self, exponents: Sequence[float]) -> Any:
-        """Return (1 - p)^g with g from ``exponents``, one per class; exactly 1 where g is 0."""
-        powers = {g: ops.exp(g * self.view.log_q) if g else 1.0 for g in set(exponents)}
-        return self.choice.of([powers[g] for g in exponents])
+    def miss(self, exponent: float) -> Any:
+        """Return (1 - p)^exponent, exactly 1 where the exponent is 0; the papers' own exponents without a logarithm."""
+        if exponent == 0:
+            return 1.0
+        power = POWERS.get(exponent)
+        return ops.exp(exponent * self.view.log_q) if power is None else power(self.view.kept_q)
 
 
 @dataclass
@@ -147,7 +147,13 @@ class Pixels:
     @cached_property
     def volumes(self) -> Any:
         """Weighted pixels of each class, (B, K)."""
-        return self.sums([self.truth.weighted(share) for share in self.truth.shares])
+        shares = self.truth.shares
+        if self.truth.weight is not None or not self.truth.masks:
+            return self.sums([self.truth.weighted(share) for share in shares])
+        # Rows by a product, which XLA computes from the labels in one go; zeros and ones stay exact on every device.
+        *above, width = ops.shape(shares[0])
+        rows = [ops.matmul(ops.reshape(share, (-1, width)), ops.ones((width, 1), share.dtype)) for share in shares]
+        return self.sums([ops.reshape(row, (*above, 1)) for row in rows])
 
     @cached_property
     def counts(self) -> tuple[Any, Any, Any]:
@@ -159,15 +165,21 @@ class Pixels:
         errors = [term.view.q for term in self.terms]  # one, of each pixel's class, or one per class
         fn = self.sums([truth.weighted(truth.of_class(c, errors[c % len(errors)])) for c in classes])
         if isinstance(self.prediction, Margin) and truth.masks:
-            return self.volumes - fn, fn, ops.flip(fn, axis=-1) + self._strays(errors[0])
-        given = enumerate(self.prediction.probabilities)
-        return self.volumes - fn, fn, self.sums([truth.weighted(truth.but_class(c, p)) for c, p in given])
+            return self.volumes - fn, fn, ops.flip(fn, axis=-1) + self._strays(errors[0], fn)
+        view = self.terms[0].view
+        if isinstance(view, SoftmaxView) and truth.masks:
+            wrong = view.others
+        else:
+            wrong = truth.others(self.prediction.probabilities)
+        return self.volumes - fn, fn, self.sums([truth.weighted(plane) for plane in wrong])
 
-    def _strays(self, error: Any) -> Any:
+    def _strays(self, error: Any, fn: Any) -> Any:
         """Return what two classes get of pixels of no class, (B, 2); to these, ``error`` is the share of class 1."""
-        planes = [ops.ones_like(error), error]
-        stray = [self.truth.weighted(self.truth.but_class(0, self.truth.but_class(1, plane))) for plane in planes]
-        count, to_1 = ops.unstack(self.sums(stray), axis=-1)
+        stray = self.truth.but_class(0, self.truth.but_class(1, ops.ones_like(error)))
+        count = self.sum(self.truth.weighted(stray))
+        # What the classes leave of all errors, for a masked sum of its own would keep one plane more.
+        left = self.sum(self.truth.weighted(error)) - ops.sum(fn, axis=-1)
+        to_1 = ops.where(count > 0, left, 0.0)
         return ops.stack([count - to_1, to_1], axis=-1)
 
     @cached_property
@@ -175,24 +187,25 @@ class Pixels:
         """What a sum over pixels and classes has to visit: each pixel's class, or all classes of soft labels."""
         truth, view = self.truth, self.prediction.view
         if truth.masks:
-            return [Term(view(truth), truth, self._weigh_all)]
-        return [Term(view(Fixed(c)), Fixed(c), partial(self._weigh, c)) for c in range(self.classes)]
+            return [Term(view(truth), self._weigh_all)]
+        return [Term(view(Fixed(c)), partial(self._weigh, c)) for c in range(self.classes)]
 
     def _weigh(self, c: int, numbers: Sequence[float]) -> Any:
         return self.truth.weighted(self.truth.of_class(c, numbers[c]))
 
     def _weigh_all(self, numbers: Sequence[Any]) -> Any:
-        weighed = [number * share for number, share in zip(numbers, self.truth.shares, strict=True)]
-        return self.truth.weighted(sum(weighed[1:], weighed[0]))
+        counted = [c for c, number in enumerate(numbers) if not (isinstance(number, float) and number == 0)] or [0]
+        first, *rest = [numbers[c] * self.truth.shares[c] for c in counted]
+        return self.truth.weighted(sum(rest, first))
 
-    def plane(self, formula: Callable[[Term], Any], weights: Sequence[float]) -> Any:
-        """Return w sum_c weights_c y_c formula_c for each pixel, (B, *space)."""
-        planes = [term.weigh(weights) * formula(term) for term in self.terms]
+    def plane(self, formula: Callable[[Term], Any]) -> Any:
+        """Return the sum of a formula over all classes, for each pixel, (B, *space); the formula weighs its term."""
+        planes = [formula(term) for term in self.terms]
         return sum(planes[1:], planes[0])
 
-    def mean(self, formula: Callable[[Term], Any], weights: Sequence[float]) -> Any:
-        """Return the mean over pixels of sum_c weights_c y_c formula_c; 0 if no pixel counts."""
-        return share(self.sum(self.plane(formula, weights)), self.count, 0.0)
+    def mean(self, formula: Callable[[Term], Any]) -> Any:
+        """Return the mean over pixels of a formula that weighs its term, summed over classes; 0 if no pixel counts."""
+        return share(self.sum(self.plane(formula)), self.count, 0.0)
 
 
 def share(part: Any, whole: Any, otherwise: float) -> Any:

@@ -1,9 +1,10 @@
 """What a network says about each pixel: three forms, one interface.
 
 A *view* answers for one class per pixel (the same class everywhere, or each pixel's true class), p its probability:
-``q`` = 1 - p, ``ce`` = -log p and ``log_q`` = log(1 - p), each a plane of shape (B, *space). Views are lazy: a loss
-pays for what it asks. Planes instead of a last axis of two or three classes because both backends reduce and broadcast
-such an axis slowly, and TensorFlow sums it with an error of up to 8e-5 in a volume of 160^3.
+``q`` = 1 - p, ``kept_q`` the same kept off 0, ``ce`` = -log p and ``log_q`` = log(1 - p), each a plane of shape
+(B, *space). Views are lazy: a loss pays for what it asks. Planes instead of a last axis of two or three classes because
+both backends reduce and broadcast such an axis slowly, and TensorFlow sums it with an error of up to 8e-5 in a volume
+of 160^3.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from rareseg.losses._cached import cached_property
 
 # Differences of logits end here, so that a sum over 10^8 pixels still fits into float32.
 LARGEST_MARGIN = 1e30
-# Stands for the other classes' share of the softmax where exp has underflowed: log needs a positive number.
+# Stands for the share of the other classes where exp has underflowed: logarithms and roots need a positive number.
 SMALLEST_SHARE = 1e-37
 # Probabilities are kept this far from 0 and 1 in logarithms, as Keras does.
 PROBABILITY_MARGIN = 1e-7
@@ -29,8 +30,8 @@ class Choice(Protocol):
         """Return the plane of the chosen class."""
         ...
 
-    def others(self, planes: Sequence[Any]) -> Any:
-        """Return the sum of all other planes."""
+    def others(self, planes: Sequence[Any]) -> list[Any]:
+        """Return the planes of all other classes."""
         ...
 
 
@@ -44,16 +45,16 @@ class Fixed:
         """Return the plane of the class."""
         return planes[self.c]
 
-    def others(self, planes: Sequence[Any]) -> Any:
-        """Return the sum of all other planes."""
-        first, *rest = [plane for c, plane in enumerate(planes) if c != self.c]
-        return sum(rest, first)
+    def others(self, planes: Sequence[Any]) -> list[Any]:
+        """Return the planes of all other classes."""
+        return [plane for c, plane in enumerate(planes) if c != self.c]
 
 
 class View(Protocol):
     """One class per pixel; see the module."""
 
     q: Any
+    kept_q: Any
     ce: Any
     log_q: Any
 
@@ -110,6 +111,11 @@ class MarginView:
         """1 - p, to full relative precision."""
         return ops.sigmoid(self.excess)
 
+    @cached_property
+    def kept_q(self) -> Any:
+        """1 - p, never 0."""
+        return self.q + SMALLEST_SHARE
+
 
 class Softmax:
     """Three or more classes from logits, K planes (B, *space)."""
@@ -145,14 +151,24 @@ class SoftmaxView:
         return ops.minimum(self.softmax.log_total - self.choice.of(self.softmax.lead), LARGEST_MARGIN)
 
     @cached_property
+    def others(self) -> list[Any]:
+        """Probabilities of all classes but the chosen one."""
+        return self.choice.others(self.softmax.probabilities)
+
+    @cached_property
     def q(self) -> Any:
         """1 - p as the sum of the other probabilities, since 1 - p itself loses all digits where p is nearly 1."""
-        return self.choice.others(self.softmax.probabilities)
+        return sum(self.others[1:], self.others[0])
+
+    @cached_property
+    def kept_q(self) -> Any:
+        """1 - p, never 0."""
+        return self.q + SMALLEST_SHARE
 
     @cached_property
     def log_q(self) -> Any:
         """log(1 - p)."""
-        return ops.log(ops.maximum(self.q, SMALLEST_SHARE))
+        return ops.log(self.kept_q)
 
 
 class Probabilities:
@@ -173,7 +189,7 @@ class Probabilities:
 
 
 class ProbabilityView:
-    """View of a probability p and its complement q; only the logarithms are kept off 0 and 1."""
+    """View of a probability p and its complement q; only logarithms and powers are kept off 0 and 1."""
 
     def __init__(self, p: Any, q: Any) -> None:
         self.p = p
@@ -185,6 +201,11 @@ class ProbabilityView:
         return -ops.log(ops.clip(self.p, PROBABILITY_MARGIN, 1 - PROBABILITY_MARGIN))
 
     @cached_property
+    def kept_q(self) -> Any:
+        """1 - p, kept off 0 and 1."""
+        return ops.clip(self.q, PROBABILITY_MARGIN, 1 - PROBABILITY_MARGIN)
+
+    @cached_property
     def log_q(self) -> Any:
         """log(1 - p)."""
-        return ops.log(ops.clip(self.q, PROBABILITY_MARGIN, 1 - PROBABILITY_MARGIN))
+        return ops.log(self.kept_q)

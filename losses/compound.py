@@ -39,7 +39,7 @@ class Combo(RegionLoss):
 
     def value(self, pixels: Pixels) -> Any:
         """Return the loss of each sample."""
-        entropy = pixels.mean(cross_entropy, balanced(self, self.beta, pixels.classes))
+        entropy = cross_entropy(pixels, balanced(self, self.beta, pixels.classes))
         return self.alpha * entropy + (1 - self.alpha) * dice(self, pixels)
 
 
@@ -221,7 +221,8 @@ class ExponentialLog(RegionLoss):
         """Return the loss of each sample."""
         region = self.class_mean(soft_power(self._log_dice(pixels), self.gamma), pixels)
         exponent = self.gamma if self.gamma_ce is None else self.gamma_ce
-        entropy = pixels.mean(lambda term: soft_power(term.ce, exponent), self._frequency_weights(pixels))
+        weights = self._frequency_weights(pixels)
+        entropy = pixels.mean(lambda term: term.weigh(weights) * soft_power(term.ce, exponent))
         return self.weight * region + (1 - self.weight) * entropy
 
     def _log_dice(self, pixels: Pixels) -> Any:

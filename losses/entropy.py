@@ -10,11 +10,6 @@ from rareseg.losses._base import ClassLoss, per_class
 from rareseg.losses._pixels import Pixels, Term
 
 
-def cross_entropy(term: Term) -> Any:
-    """Return -log p of each pixel, (B, *space)."""
-    return term.ce
-
-
 @keras.saving.register_keras_serializable(package="rareseg")
 class CrossEntropy(ClassLoss):
     """Mean over pixels of -v_c log p_c, c the pixel's class.
@@ -25,7 +20,12 @@ class CrossEntropy(ClassLoss):
 
     def value(self, pixels: Pixels) -> Any:
         """Return the loss of each sample."""
-        return pixels.mean(cross_entropy, self.weights(pixels.classes))
+        return cross_entropy(pixels, self.weights(pixels.classes))
+
+
+def cross_entropy(pixels: Pixels, weights: Sequence[float]) -> Any:
+    """Return the mean over pixels of -weights_c log p_c."""
+    return pixels.mean(lambda term: term.weigh(weights) * term.ce)
 
 
 @keras.saving.register_keras_serializable(package="rareseg")
@@ -58,7 +58,17 @@ class Focal(ClassLoss):
 
 def focal(pixels: Pixels, weights: Sequence[float], exponents: Sequence[float]) -> Any:
     """Return the mean over pixels of -weights_c (1 - p_c)^exponents_c log p_c; numbers per class."""
-    return pixels.mean(lambda term: term.miss(exponents) * term.ce, weights)
+
+    def formula(term: Term) -> Any:
+        # Weights first, class by class: a plane of weights and one of powers would both be kept for the gradient.
+        factors = [
+            term.weigh([weight if g == exponent else 0.0 for weight, g in zip(weights, exponents, strict=True)])
+            * term.miss(exponent)
+            for exponent in sorted(set(exponents))
+        ]
+        return sum(factors[1:], factors[0]) * term.ce
+
+    return pixels.mean(formula)
 
 
 def balanced(loss: ClassLoss, alpha: float | Sequence[float] | None, classes: int) -> list[float]:
@@ -96,7 +106,7 @@ class TopK(ClassLoss):
 
 def topk(pixels: Pixels, weights: Sequence[float], k: float) -> Any:
     """Return the mean of the k per cent largest of -weights_c log p_c."""
-    planes = pixels.plane(cross_entropy, weights)
+    planes = pixels.plane(lambda term: term.weigh(weights) * term.ce)
     rows = ops.reshape(planes, (1, -1) if pixels.pool == "batch" else (ops.shape(planes)[0], -1))
     kept = ops.broadcast_to(ops.maximum(_per_cent(pixels.number, k, rows.dtype), 1), ops.shape(rows)[:1])
     return ops.sum(rows * _largest(ops.stop_gradient(rows), kept), axis=-1) / kept
@@ -136,7 +146,7 @@ class GeneralisedCrossEntropy(ClassLoss):
 
     def value(self, pixels: Pixels) -> Any:
         """Return the loss of each sample."""
-        return pixels.mean(self._bounded if self.q else cross_entropy, self.weights(pixels.classes))
-
-    def _bounded(self, term: Term) -> Any:
-        return -ops.expm1(-self.q * term.ce) / self.q
+        weights = self.weights(pixels.classes)
+        if not self.q:
+            return cross_entropy(pixels, weights)
+        return pixels.mean(lambda term: term.weigh(weights) * -ops.expm1(-self.q * term.ce) / self.q)

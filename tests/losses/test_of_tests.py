@@ -35,14 +35,16 @@ class ClippedCrossEntropy(CrossEntropy):
     """Takes the logarithm of a clipped probability, whose gradient vanishes where it matters."""
 
     def value(self, pixels):
-        return pixels.mean(lambda term: -ops.log(ops.clip(1 - term.view.q, 1e-7, 1.0)), self.weights(pixels.classes))
+        weights = self.weights(pixels.classes)
+        return pixels.mean(lambda term: -term.weigh(weights) * ops.log(ops.clip(1 - term.view.q, 1e-7, 1.0)))
 
 
 class OverflowingCrossEntropy(CrossEntropy):
     """Writes log(1 + exp v) as it stands in the book."""
 
     def value(self, pixels):
-        return pixels.mean(lambda term: ops.log(1 + ops.exp(term.view.ce)), self.weights(pixels.classes))
+        weights = self.weights(pixels.classes)
+        return pixels.mean(lambda term: term.weigh(weights) * ops.log(1 + ops.exp(term.view.ce)))
 
 
 class RootFocal(Focal):
@@ -50,7 +52,7 @@ class RootFocal(Focal):
 
     def value(self, pixels):
         weights = balanced(self, self.alpha, pixels.classes)
-        return pixels.mean(lambda term: ops.power(term.view.q, self.gamma) * term.ce, weights)
+        return pixels.mean(lambda term: term.weigh(weights) * ops.power(term.view.q, self.gamma) * term.ce)
 
 
 class RoundedFocal(Focal):
