@@ -37,9 +37,11 @@ class Truth:
         return plane if self.weight is None else plane * self.weight
 
     @cached_property
-    def _zeros(self) -> Any:
-        """A plane of zeros: TensorFlow chooses between planes of one shape faster than between a plane and a number."""
-        return ops.zeros_like(self.shares[0])
+    def lacks(self) -> list[Any]:
+        """K planes 1 - y_c."""
+        if self.masks:  # by the masks, since XLA makes a choice of it then
+            return [ops.cast(ops.logical_not(mask), self.shares[0].dtype) for mask in self.masks]
+        return [1 - share for share in self.shares]
 
     def of_class(self, c: int, plane: Any) -> Any:
         """Return y_c times a plane."""
@@ -47,7 +49,7 @@ class Truth:
 
     def but_class(self, c: int, plane: Any) -> Any:
         """Return 1 - y_c times a plane."""
-        return ops.where(self.masks[c], self._zeros, plane) if self.masks else plane - self.shares[c] * plane
+        return self.lacks[c] * plane
 
     def of(self, planes: Sequence[Any]) -> Any:
         """Return the plane (or number) of each pixel's class; that of class 0 where it has none."""
@@ -175,8 +177,7 @@ class Pixels:
 
     def _strays(self, error: Any, fn: Any) -> Any:
         """Return what two classes get of pixels of no class, (B, 2); to these, ``error`` is the share of class 1."""
-        stray = self.truth.but_class(0, self.truth.but_class(1, ops.ones_like(error)))
-        count = self.sum(self.truth.weighted(stray))
+        count = self.sum(self.truth.weighted(self.truth.lacks[0] * self.truth.lacks[1]))
         # What the classes leave of all errors, for a masked sum of its own would keep one plane more.
         left = self.sum(self.truth.weighted(error)) - ops.sum(fn, axis=-1)
         to_1 = ops.where(count > 0, left, 0.0)

@@ -125,9 +125,9 @@ class Softmax:
         for plane in logits[1:]:
             largest = ops.maximum(largest, plane)
         # Softmax does not change with a constant added to all logits, so no gradient flows through the largest.
-        largest = ops.stop_gradient(largest)
-        self.lead = [plane - largest for plane in logits]
-        exponentials = [ops.exp(plane) for plane in self.lead]
+        self.largest = ops.stop_gradient(largest)
+        self.logits = logits
+        exponentials = [ops.exp(plane - self.largest) for plane in logits]
         total = sum(exponentials[1:], exponentials[0])
         self.log_total = ops.log(total)
         part = ops.reciprocal(total)  # a division per class would cost four more planes each in the gradient
@@ -148,7 +148,10 @@ class SoftmaxView:
     @cached_property
     def ce(self) -> Any:
         """-log p, in the order that keeps small values."""
-        return ops.minimum(self.softmax.log_total - self.choice.of(self.softmax.lead), LARGEST_MARGIN)
+        logit = self.choice.of(self.softmax.logits)
+        lead = ops.maximum(ops.stop_gradient(logit - self.softmax.largest), -LARGEST_MARGIN)
+        # The last term is 0. The gradient takes it instead of the bound, for which it would need this plane again.
+        return self.softmax.log_total - lead - (logit - ops.stop_gradient(logit))
 
     @cached_property
     def others(self) -> list[Any]:
