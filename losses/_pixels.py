@@ -15,6 +15,7 @@ from rareseg.losses._prediction import Fixed, Margin, Prediction, SoftmaxView, V
 
 # Below this a denominator counts as 0: gradients on JAX divide by its square, which would not fit into float32.
 SMALLEST_DENOMINATOR = 1e-18
+# The defaults of the focal losses, which need no logarithm.
 POWERS = {0.5: ops.sqrt, 2.0: ops.square}
 
 
@@ -48,7 +49,7 @@ class Truth:
         return self.shares[c] * plane
 
     def but_class(self, c: int, plane: Any) -> Any:
-        """Return 1 - y_c times a plane."""
+        """Return (1 - y_c) times a plane."""
         return self.lacks[c] * plane
 
     def of(self, planes: Sequence[Any]) -> Any:
@@ -83,7 +84,7 @@ class Term:
         return self.view.ce
 
     def miss(self, exponent: float) -> Any:
-        """Return (1 - p)^exponent, exactly 1 where the exponent is 0; the papers' own exponents without a logarithm."""
+        """Return (1 - p)^exponent, exactly 1 where the exponent is 0."""
         if exponent == 0:
             return 1.0
         power = POWERS.get(exponent)
@@ -161,7 +162,8 @@ class Pixels:
     def counts(self) -> tuple[Any, Any, Any]:
         """Soft true positives, false negatives and false positives of each class, (weighted) pixels, each (B, K).
 
-        False ones are sums of their own, never a difference of large sums, so that small counts keep their digits.
+        False ones are sums of their own, never a difference of large sums, so that small counts keep their digits; only
+        what two classes get of pixels of no class is such a difference.
         """
         truth, classes = self.truth, range(self.classes)
         errors = [term.view.q for term in self.terms]  # one, of each pixel's class, or one per class
@@ -195,7 +197,8 @@ class Pixels:
         return self.truth.weighted(self.truth.of_class(c, numbers[c]))
 
     def _weigh_all(self, numbers: Sequence[Any]) -> Any:
-        counted = [c for c, number in enumerate(numbers) if not (isinstance(number, float) and number == 0)] or [0]
+        tensors = [not isinstance(number, float) for number in numbers]
+        counted = [c for c, number in enumerate(numbers) if tensors[c] or number != 0] or [0]
         first, *rest = [numbers[c] * self.truth.shares[c] for c in counted]
         return self.truth.weighted(sum(rest, first))
 
