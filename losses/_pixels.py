@@ -53,10 +53,8 @@ class Truth:
         return self.lacks[c] * plane
 
     def of(self, planes: Sequence[Any]) -> Any:
-        """Return the plane (or number) of each pixel's class; that of class 0 where it has none."""
+        """Return the plane of each pixel's class; that of class 0 where it has none."""
         chosen = planes[0]
-        if all(plane is chosen for plane in planes):
-            return chosen
         for mask, plane in zip(self.masks[1:], planes[1:], strict=True):
             chosen = ops.where(mask, plane, chosen)
         return chosen
