@@ -6,7 +6,7 @@ threads; memory is the high-water mark of that process, libraries included. ``KE
 
 MIScnn, which needs TensorFlow: the same network built by both, with equal weights, in one process with one thread;
 steps in turn, and the median of the ratios of neighbours. In 2D at the size of its paper, in 3D at two fifths of it
-along each axis, and there without XLA: the whole takes hours.
+along each axis, and there without XLA.
 """
 
 import argparse
