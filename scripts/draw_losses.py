@@ -259,7 +259,7 @@ def draw_modulation() -> Figure:
     """Return the two parts of the unified focal loss for several gamma (UFL, Fig. 2)."""
     figure = Figure(figsize=(7.4, 3.0))
     left, right = figure.subplots(1, 2)
-    gammas = (0, 0.1, 0.3, 0.5, 0.7, 0.9)
+    gammas = [tenths / 10 for tenths in range(10)]
     shades = matplotlib.colormaps["viridis"](np.linspace(0.9, 0.0, len(gammas)))
     shares = 1 - np.linspace(1, 0, 41) ** 3  # dense where the curves bend
     index = 1 - sweep("tversky", {"delta": 0.6, **FOREGROUND}, object_on_sure_ground, shares)[0]
@@ -272,7 +272,7 @@ def draw_modulation() -> Figure:
     left.set(title="Focal part: less of sure background", xlabel="probability of the background", ylabel="value")
     right.set(title="Region part: more of nearly found objects", xlabel="Tversky index of the rare class")
     left.set(yscale="log", ylim=(1e-5, 5))
-    left.legend()
+    left.legend(ncols=2)
     return figure
 
 
