@@ -53,11 +53,15 @@ def _fused(inputs: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Any, Any
     import tensorflow as tf
 
     *_, width, channels = inputs.shape
-    flat = tf.reshape(inputs, (1, -1, 1 if width is None else width, channels))  # volumes take the path of images
+    volumes = len(inputs.shape) == 5
+    # Volumes take the path of images; images keep their shape, for XLA fuses no further than a change of it.
+    flat = tf.reshape(inputs, (1, -1, 1 if width is None else width, channels)) if volumes else inputs
     outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
         flat, tf.cast(gamma, "float32"), tf.cast(beta, "float32"), epsilon=epsilon, is_training=True
     )
-    return tf.ensure_shape(tf.reshape(outputs, tf.shape(inputs)), inputs.shape), mean, variance
+    if volumes:
+        outputs = tf.ensure_shape(tf.reshape(outputs, tf.shape(inputs)), inputs.shape)
+    return outputs, mean, variance
 
 
 def _fused_each(inputs: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
