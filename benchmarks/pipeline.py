@@ -151,11 +151,10 @@ def _case(name: str, number: int) -> Any:
 
 def _in_memory(name: str, image: np.ndarray, label: np.ndarray) -> Any:
     everywhere = (slice(None),) * label.ndim
-    facts = dict.fromkeys(("group", "part"), "") | dict.fromkeys(("spacing", "affine"))
+    facts = {"group": "", "part": "", "spacing": None}
     return types.SimpleNamespace(
         id=name,
         shape=label.shape,
-        files=(),
         info={},
         **facts,
         state=lambda: name,

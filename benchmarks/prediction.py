@@ -69,12 +69,11 @@ def network(images: np.ndarray) -> np.ndarray:
 
 def prepared(shape: tuple[int, ...], image: Any) -> pipeline.Prepared:
     """Return a case of one channel; ``image`` is an array or the file that holds it."""
-    facts: dict[str, Any] = dict.fromkeys(("spacing", "affine"))
     return pipeline.Prepared(
         id="noise",
         group="noise",
         part="",
-        files=(),
+        spacing=None,
         info={},
         arrays={"image": image, "label": np.zeros((1,) * len(shape), np.uint8)},
         shape=tuple(shape),
@@ -82,7 +81,6 @@ def prepared(shape: tuple[int, ...], image: Any) -> pipeline.Prepared:
         original_shape=tuple(shape),
         digest="",
         statistics=np.zeros((3, 1)),
-        **facts,
     )
 
 

@@ -23,7 +23,7 @@ from prediction import noise, prepared
 from process import answered, measured
 from record import Figure, arguments, finish
 
-from rareseg.experiments import checkpoint, hardware
+from rareseg.experiments import checkpoint, config, cost, grid, hardware, measure
 
 ROOT = Path(__file__).parents[1]
 TINY = [  # two runs of twelve steps on ten phantoms
@@ -33,12 +33,20 @@ TINY = [  # two runs of twelve steps on ten phantoms
     "--set=networks={unet: {name: unet_demo, filters: 2, depth: 2, dropout: 0.1}}",
     "--set=training={batch_size: 2, steps: 12, checkpoint_seconds: 0}",
 ]
+FORECAST = {  # table -> what of its demo is run; 2D, patches, 3D
+    "table3": ["grid={dataset: [isic2018], network: [unet], loss: [dice, adaptive_log]}"],
+    "ufl_table3": ["grid={dataset: [drive], network: [unet], loss: [dice, unified_focal_asymmetric]}"],
+    "ufl_table5": ["grid={dataset: [brats2020], network: [unet], loss: [dice, unified_focal_asymmetric]}"],
+}
+CLOSE = {"time": 1.5, "memory": 1.3, "disk": 1.1}
+"""Targets of a forecast, as factors."""
 WARM = 0.1
 """Share of a long process that is not counted: libraries fill their caches."""
 HOW = (
     "kills: SIGKILL at moments drawn evenly over the length of an undisturbed command, after each the same command "
     "again; equal: SHA-256 of weights and table_long.csv; saving: a process that only saves; sharing: commands whose "
-    "workers sleep instead of training; memory: resident set of a process, end against the end of its warm-up"
+    "workers sleep instead of training; memory: resident set of a process, end against the end of its warm-up; "
+    "forecasts: what --dry-run --measure tries and adds up, against the records of two runs one after the other"
 )
 
 
@@ -57,9 +65,12 @@ def _figures(quick: bool) -> Iterator[Figure]:
     commands, runs, kills = (3, 20, 3) if quick else (8, 200, 20)
     wrong = sharing(commands, runs, kills, dice)
     yield Figure(f"of {runs} runs shared by {commands} commands with {kills} kills, not done exactly once", wrong, 0)
-    for measure, rounds in (("epochs", 100 if quick else 500), ("predictions", 200 if quick else 2000)):
-        grown = measured(__file__, {"measure": measure, "rounds": rounds}, {"TF_NUM_INTRAOP_THREADS": "1"})
-        yield Figure(f"growth of memory over {rounds} {measure}, %", 100 * (grown["last"] / grown["warm"] - 1), 1)
+    for what, rounds in (("epochs", 100 if quick else 500), ("predictions", 200 if quick else 2000)):
+        grown = measured(__file__, {"measure": what, "rounds": rounds}, {"TF_NUM_INTRAOP_THREADS": "1"})
+        yield Figure(f"growth of memory over {rounds} {what}, %", 100 * (grown["last"] / grown["warm"] - 1), 1)
+    for table, changed in dict(list(FORECAST.items())[: 1 if quick else None]).items():
+        for what, (ratio, target) in forecasts(table, changed).items():
+            yield Figure(f"{what} of {table} on phantoms, forecast against what happened, either way", ratio, target)
     times = 1 if quick else 200
     yield Figure(f"of {times} runs killed and started again, not equal to the undisturbed", killed_runs(times, dice), 0)
 
@@ -138,6 +149,32 @@ def killed_runs(times: int, dice: random.Random) -> int:
             _ended_well(start(str(number)))
             wrong += _digests(Path(folder, str(number))) != expected
         return wrong
+
+
+def forecasts(table: str, changed: list[str]) -> dict[str, tuple[float, float]]:
+    """Return how many times too high or too low the forecasts of runs are, each with its target."""
+    path = ROOT / "configs" / f"{table}.yaml"
+    points = grid.points(config.read(path, "demo", changed))
+    with tempfile.TemporaryDirectory() as results:
+        foreseen = {"time": 0.0, "memory": 0.0, "disk": 0.0}
+        for same in cost.kinds(points):
+            dataset, settings = same[0].dataset, same[0].settings
+            known = cost.Cost.of(dataset, settings, Path(results))
+            found = measure.tried(dataset, settings, Path(results, "phantoms", dataset), known)
+            foreseen["time"] += len(same) * measure.run_seconds(known, found) + found["start"]
+            foreseen["memory"] = max(foreseen["memory"], found["peak_mib"])
+            foreseen["disk"] += len(same) * cost.disk_gib(known, settings)[0]
+        command = [sys.executable, str(ROOT / "scripts" / f"reproduce_{table}.py"), "--profile=demo", "--workers=1"]
+        command += [*(f"--set={one}" for one in changed), "--results", results]
+        _ended_well(subprocess.Popen(command, stdout=subprocess.DEVNULL))
+        runs = [json.loads(path.read_text(encoding="utf-8")) for path in Path(results).glob("runs/*/run.json")]
+        happened = {
+            "time": 3600 * sum(run["hours"] for run in runs),
+            "memory": max(run["peak_memory_mib"] for run in runs),
+            "disk": sum(path.stat().st_size for path in Path(results).glob("runs/**/*") if path.is_file()) / 2**30,
+        }
+    ratios = {what: foreseen[what] / happened[what] for what in foreseen}
+    return {what: (max(ratio, 1 / ratio), CLOSE[what]) for what, ratio in ratios.items()}
 
 
 def _ended_well(process: subprocess.Popen[bytes]) -> None:

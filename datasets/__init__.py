@@ -45,7 +45,7 @@ _READERS: dict[str, ModuleType] = {
     "brats2020": brats2020,
     "kits19": kits19,
 }
-"""Key -> module with ``ABOUT`` and ``find(root, **options)``. A new data set is one file and one entry."""
+"""Key -> module with ``ABOUT`` and ``find(root, exclude=..., **options)``. A new data set is one file and one entry."""
 
 _OWN = {"folder": folder}
 """Readers that are no data set of their own."""
@@ -75,7 +75,7 @@ def source(key: str) -> str:
 def offered(key: str) -> dict[str, Any]:
     """Return what the reader of a data set takes besides `exclude`: name of each option -> its type."""
     hints = get_type_hints(_reader(key).find)
-    return {name: kind for name, kind in hints.items() if name not in ("root", "return")}
+    return {name: kind for name, kind in hints.items() if name not in ("root", "exclude", "return")}
 
 
 def open(key: str, folder: Path | str, *, exclude: Sequence[str] = (), **options: Any) -> Dataset:
@@ -87,7 +87,7 @@ def open(key: str, folder: Path | str, *, exclude: Sequence[str] = (), **options
     Args:
         key: One of `names`, or ``folder`` for images and labels of your own.
         folder: Folder with the official layout, or one of those in ``folder.py``.
-        exclude: Ids of cases to leave out.
+        exclude: Ids of cases to leave out, whatever is wrong with their files.
         **options: What the reader offers besides, such as ``corrections`` of ``dsb2018`` or ``values`` of ``folder``.
 
     Raises:
@@ -100,20 +100,18 @@ def open(key: str, folder: Path | str, *, exclude: Sequence[str] = (), **options
         raise ValueError(f"{key} has no option {unknown[0]}; it has {', '.join(['exclude', *known])}")
     try:
         root = locate(key, Path(folder), reader.ABOUT.markers, source(key))
-        found = reader.find(root, **options)
+        found = reader.find(root, exclude=exclude, **options)
     except OSError as fault:
         raise DataError(
             f"{key}: {fault.filename or folder} cannot be listed ({fault.strerror or fault}); expected a folder that "
             "may be read. Correct its permissions, or mount it again."
         ) from fault
-    strangers = set(exclude) - {case.id for case in found.cases} - set(found.left_out)
+    strangers = set(exclude) - set(found.left_out)
     if strangers:
         raise DataError(f"{key}: `exclude` names cases that are not in {root}: {some(sorted(strangers))}")
-    cases = tuple(case for case in found.cases if case.id not in exclude)
-    if not cases:
+    if not found.cases:
         raise DataError(f"{key}: there is no case in {root}. {source(key)}")
-    left_out = {**found.left_out, **dict.fromkeys(exclude, "listed under `exclude`")}
-    return Dataset(key, root, cases, found.about or reader.ABOUT, found.remarks, left_out)
+    return Dataset(key, root, tuple(found.cases), found.about or reader.ABOUT, found.remarks, found.left_out)
 
 
 def _reader(key: str) -> ModuleType:

@@ -10,7 +10,7 @@ Labels: 1 necrotic core, 2 oedema, 4 enhancing tumour; here 4 is the foreground.
 (z, y, x).
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -43,21 +43,26 @@ _NEWER = "label 3 stands for the enhancing tumour in releases from 2023 on; if t
 
 
 def find(
-    root: Path, *, corrections: Literal["drop_empty"] | None = "drop_empty", enhancing_label: Literal[3, 4] = 4
+    root: Path,
+    *,
+    exclude: Collection[str] = (),
+    corrections: Literal["drop_empty"] | None = "drop_empty",
+    enhancing_label: Literal[3, 4] = 4,
 ) -> Listing:
-    """List the labelled scans below ``root``.
+    """List the labelled scans below ``root``; of files that are there packed and unpacked both are read, once.
 
     Args:
         root: Folder that holds ``MICCAI_BraTS2020_TrainingData``.
+        exclude: Ids of cases that are passed over.
         corrections: ``"drop_empty"`` leaves out scans without enhancing tumour, as Yeung et al. do; None keeps them.
-            They are found by reading every label, once: the result is kept in the cache folder. None reads nothing.
+            They are found by reading every label, once: the result is kept in the cache folder.
         enhancing_label: 4, or 3 for releases from 2023 on.
     """
     if corrections not in (None, "drop_empty"):
         raise ValueError(f"corrections must be drop_empty or absent, got {corrections!r}")
     if enhancing_label not in (3, 4):
         raise ValueError(f"enhancing_label must be 4 or 3, got {enhancing_label!r}")
-    faults, remarks = Faults(), list[str]()
+    faults, remarks = Faults(exclude), list[str]()
     cases = [
         _scan(folder.name, files, enhancing_label)
         for folder, files in _folders(root, faults, remarks).items()
@@ -68,7 +73,7 @@ def find(
     return Listing(
         [case for case in cases if case.id not in left_out],
         tuple(remarks),
-        dict.fromkeys(left_out, f"no enhancing tumour (label {enhancing_label})"),
+        dict.fromkeys(left_out, f"no enhancing tumour (label {enhancing_label})") | faults.excluded,
     )
 
 
@@ -86,9 +91,14 @@ def _without_enhancing(cases: list[Scan], root: Path, enhancing: int, remarks: l
 
 def _folders(root: Path, faults: Faults, remarks: list[str]) -> dict[Path, dict[str, Path]]:
     """Return folder of a case -> what is there by ``flair``, ``t1``, ``t1ce``, ``t2`` and ``seg``."""
-    folders = visible(root / FOLDER)
+    folders = [folder for folder in visible(root / FOLDER) if faults.counts(folder.name)]
     others = [folder for folder in folders if "_validation_" in folder.name.lower()]
-    found = {folder: _contents(folder, faults) for folder in folders if folder not in others}
+    found, twins = dict[Path, dict[str, Path]](), list[tuple[Path, Path]]()
+    for folder in folders:
+        if folder not in others:
+            found[folder], more = _contents(folder)
+            twins += more
+    _note_unlike(twins, root, faults)
     bare = [folder for folder, files in found.items() if not files]
     cases = {folder: files for folder, files in found.items() if files}
     misnamed = [folder.name for folder, files in cases.items() if _name_label(files)]
@@ -108,16 +118,27 @@ def _folders(root: Path, faults: Faults, remarks: list[str]) -> dict[Path, dict[
     return cases
 
 
-def _contents(folder: Path, faults: Faults) -> dict[str, Path]:
-    """Return the NIfTI files of a case by the last part of their names, or by the whole of odd ones."""
-    found: dict[str, Path] = {}
+def _contents(folder: Path) -> tuple[dict[str, Path], list[tuple[Path, Path]]]:
+    """Return the NIfTI files of a case by the last part of their names, or by the whole of odd ones; and its twins.
+
+    Twins are two files of one name of which one is read, a packed and an unpacked one.
+    """
+    found, twins = dict[str, Path](), list[tuple[Path, Path]]()
     for path in visible(folder, *volumes.SUFFIXES):
         last = volumes.stem(path).rpartition("_")[2]
         name = last if last in (*MODALITIES, "seg") else volumes.stem(path)
         first = found.setdefault(name, path)
-        if first is not path and not volumes.equal(first, path):
-            faults.append(f"{folder.name}: {first.name} and {path.name} differ")
-    return found
+        if first is not path and (name == "t1ce" or name not in MODALITIES):
+            twins.append((first, path))
+    return found, twins
+
+
+def _note_unlike(twins: list[tuple[Path, Path]], root: Path, faults: Faults) -> None:
+    """Note twins that hold different bytes; one that cannot be read is no twin."""
+    read = remembered(root, [path for pair in twins for path in pair], volumes.digest, kind="digests")
+    for first, path in twins:
+        if read.get(first) != read.get(path):
+            faults.append(f"{first.parent.name}: {first.name} and {path.name} differ")
 
 
 def _name_label(files: dict[str, Path]) -> bool:

@@ -12,7 +12,7 @@ Copies also call the folders ``images``, ``gt`` or ``masks``, and put them below
 
 import csv
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,9 +50,9 @@ class Ultrasound(Case):
         return files.grey(self.image, stray=_STRAY)[..., None]
 
 
-def find(root: Path) -> Listing:
-    """List the images below ``root``."""
-    faults = Faults()
+def find(root: Path, *, exclude: Collection[str] = ()) -> Listing:
+    """List the images below ``root``, but for those of ``exclude``."""
+    faults = Faults(exclude)
     images, masks = (
         faults.by_case(_pictures(_folder(root, names)), lambda path: path.stem) for names in (IMAGES, MASKS)
     )
@@ -65,7 +65,7 @@ def find(root: Path) -> Listing:
         Ultrasound(id=name, image=path, labels=(masks[name],), group=name, info=_facts(path, diagnoses))
         for name, path in images.items()
     ]
-    return Listing(cases, remarks)
+    return Listing(cases, remarks, faults.excluded)
 
 
 def _folder(root: Path, names: tuple[str, ...]) -> Path:

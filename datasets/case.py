@@ -16,6 +16,7 @@ import numpy as np
 from rareseg.datasets import files
 from rareseg.datasets.facts import file_state
 from rareseg.datasets.files import DataError
+from rareseg.datasets.listing import by
 
 if TYPE_CHECKING:  # report.py imports this file
     from rareseg.datasets.report import Report
@@ -88,7 +89,7 @@ class Case:
 
     @property
     def affine(self) -> np.ndarray | None:
-        """Voxel indices of the file -> millimetres, (4, 4); ``None`` in 2D."""
+        """Voxel indices of the file -> the file's own unit, (4, 4); ``None`` in 2D."""
         return None
 
     @property
@@ -102,13 +103,8 @@ class Case:
         return ()
 
     def state(self) -> str:
-        """Return a hash that changes when a source file is written and when it is read in another way."""
-        found = []
-        for path in self.files:
-            try:
-                found.append([path.name, *file_state(path)])
-            except OSError as fault:
-                raise DataError(f"{path}: cannot be read ({files.cause(fault)}). Get the file again.") from fault
+        """Return a hash that changes when a source file is written or moved, and when it is read in another way."""
+        found = [[str(path.absolute()), *file_state(path)] for path in self.files]
         reader = f"{type(self).__module__}.{type(self).__qualname__}"
         text = json.dumps([reader, self.id, found, self.reading])
         return hashlib.sha256(text.encode()).hexdigest()
@@ -150,7 +146,8 @@ class Case:
         if label.shape != self.shape:
             raise ValueError(f"{self.id}: the label is {label.shape}, the grid {self.shape}; both must agree")
         if label.dtype.kind not in "uib" or label.min() < 0 or label.max() > 255:
-            raise ValueError(f"{self.id}: a label holds whole numbers from 0 to 255, got {label.dtype}")
+            found = f"{label.dtype} from {label.min()} to {label.max()}"
+            raise ValueError(f"{self.id}: a label holds whole numbers from 0 to 255, got {found}; give class numbers")
         return label.astype(np.uint8)
 
     def image_slabs(self) -> Iterator[tuple[Place, np.ndarray]]:
@@ -194,8 +191,8 @@ class Case:
         values = self._values(path)
         if values.shape != shape:
             raise DataError(
-                f"{path}: {' x '.join(map(str, values.shape))} (rows x columns), but its image {self.image.name} is "
-                f"{' x '.join(map(str, shape))}. Correct the pair or list case {self.id} under `exclude`."
+                f"{path}: {by(values.shape)} (rows x columns), but its image {self.image.name} is {by(shape)}. "
+                f"Correct the pair or list case {self.id} under `exclude`."
             )
         return values
 

@@ -9,6 +9,7 @@ Copies as PNG (``PNG/Original/1.png``) or JPEG are read, too. Frames of one sequ
 """
 
 from bisect import bisect_right
+from collections.abc import Collection
 from pathlib import Path
 
 from rareseg.datasets.case import About, Case, Listing
@@ -45,10 +46,10 @@ def sequence(frame: int) -> int:
     return bisect_right(STARTS, frame)
 
 
-def find(root: Path) -> Listing:
-    """List the frames below ``root``."""
+def find(root: Path, *, exclude: Collection[str] = ()) -> Listing:
+    """List the frames below ``root``, but for those of ``exclude``."""
     base = next(root / copy for copy in COPIES if (root / copy / IMAGES).is_dir())
-    faults = Faults()
+    faults = Faults(exclude)
     images, masks = (
         faults.by_case(visible(base / folder, *_PICTURES), lambda path: path.stem) for folder in (IMAGES, MASKS)
     )
@@ -58,7 +59,8 @@ def find(root: Path) -> Listing:
     if odd:
         faults.append(f"frames whose name is no number from 1 to {LAST}: {some(odd)}")
     faults.refuse("cvc_clinicdb", root)
-    return Listing([_frame(name, image, masks[name]) for name, image in images.items()])
+    cases = [_frame(name, image, masks[name]) for name, image in images.items()]
+    return Listing(cases, left_out=faults.excluded)
 
 
 def _frame(name: str, image: Path, mask: Path) -> Case:

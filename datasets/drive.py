@@ -9,6 +9,7 @@
 ``mask`` is the field of view (FOV), not a label. Newer downloads have no manuals for the test half.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,13 +67,17 @@ class Photograph(Case):
 
         Args:
             observer: 1, the standard; 2, a second person, for the test half alone.
+
+        Raises:
+            DataError: As for any case; or there is no label by the second observer.
+            ValueError: There is no such observer.
         """
         if observer == 1:
             return super().read_label()
+        if observer != 2:
+            raise ValueError(f"drive, case {self.id}: observer must be 1 or 2, got {observer!r}")
         if self.second is None:
-            raise DataError(
-                f"drive, case {self.id}: no label by observer {observer}; only test/2nd_manual has observer 2"
-            )
+            raise DataError(f"drive, case {self.id}: no label by observer 2; only test/2nd_manual has such")
         return files.binary(self._sized(self.second, self.shape))
 
     def read_mask(self) -> np.ndarray:
@@ -80,13 +85,14 @@ class Photograph(Case):
         return files.binary(self._sized(self.fov, self.shape)).astype(bool)
 
 
-def find(root: Path) -> Listing:
-    """List the labelled photographs below ``root``, in the order of their numbers: the test half first."""
-    faults = Faults()
+def find(root: Path, *, exclude: Collection[str] = ()) -> Listing:
+    """List the labelled photographs below ``root`` but for ``exclude``, by their numbers: the test half first."""
+    faults = Faults(exclude)
     bare = not visible(root / "test" / "1st_manual", *_PICTURES)
     halves = [_half(root / part, faults) for part in (("training",) if bare else ("test", "training"))]
     faults.refuse("drive", root)
-    return Listing([case for half in halves for case in half], (_NO_TEST_LABELS,) if bare else ())
+    remarks = (_NO_TEST_LABELS,) if bare else ()
+    return Listing([case for half in halves for case in half], remarks, faults.excluded)
 
 
 def _half(folder: Path, faults: Faults) -> list[Case]:

@@ -8,7 +8,7 @@
 The label is the union of the masks, so nuclei that touch merge; their number stays in ``case.info["objects"]``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -44,34 +44,36 @@ class Field(Case):
         return f"{colour}, {'bright' if image.mean() > 127 else 'dark'}"
 
 
-def find(root: Path, *, corrections: Literal["drop_bad"] | None = None) -> Listing:
+def find(root: Path, *, exclude: Collection[str] = (), corrections: Literal["drop_bad"] | None = None) -> Listing:
     """List the fields below ``root``.
 
     Args:
         root: Folder that holds ``stage1_train``.
+        exclude: Ids of cases that are passed over.
         corrections: ``"drop_bad"`` leaves out the six images of `BAD`.
     """
     if corrections not in (None, "drop_bad"):
         raise ValueError(f"corrections must be drop_bad or absent, got {corrections!r}")
-    folders = {folder.name: folder for folder in visible(root / FOLDER)}
+    faults = Faults(exclude)
+    folders = {folder.name: folder for folder in visible(root / FOLDER) if faults.counts(folder.name)}
     images = {name: visible(folder / "images", ".png") for name, folder in folders.items()}
     masks = {name: visible(folder / "masks", ".png") for name, folder in folders.items()}
-    _complete(images, masks).refuse("dsb2018", root)
+    _note_what_lacks(images, masks, faults)
+    faults.refuse("dsb2018", root)
     bad = [name for name in folders if corrections and name.startswith(BAD)]
     cases = [_field(name, images[name][0], masks[name]) for name in folders if name not in bad]
-    return Listing(cases, left_out=dict.fromkeys(bad, "annotation known to be wrong (corrections: drop_bad)"))
+    left_out = dict.fromkeys(bad, "annotation known to be wrong (corrections: drop_bad)")
+    return Listing(cases, left_out=left_out | faults.excluded)
 
 
 def _field(name: str, image: Path, masks: list[Path]) -> Field:
     return Field(id=name, image=image, labels=tuple(masks), group=name, info={"objects": len(masks)})
 
 
-def _complete(images: Mapping[str, list[Path]], masks: Mapping[str, list[Path]]) -> Faults:
-    """Return what the folders lack: an image named as its folder, and at least one mask."""
-    faults = Faults()
+def _note_what_lacks(images: Mapping[str, list[Path]], masks: Mapping[str, list[Path]], faults: Faults) -> None:
+    """Note what the folders lack: an image named as its folder, and at least one mask."""
     faults.partners("image", images, {name: found for name, found in images.items() if found})
     faults.partners("mask", masks, {name: found for name, found in masks.items() if found})
     odd = [name for name, found in images.items() if found and [path.stem for path in found] != [name]]
     if odd:
         faults.append(f"folders whose images/ should hold one file of the same name, and does not: {some(odd)}")
-    return faults

@@ -14,7 +14,7 @@ from typing import Any
 
 import platformdirs
 
-from rareseg.datasets.files import DataError
+from rareseg.datasets.files import DataError, cause
 
 
 def cache_folder() -> Path:
@@ -75,7 +75,7 @@ def _lines(store: Path) -> Iterator[tuple[str, Any, Any]]:
             yield name, state, fact
 
 
-def remembered(root: Path, paths: Sequence[Path], read: Callable[[Path], Any]) -> dict[Path, Any]:
+def remembered(root: Path, paths: Sequence[Path], read: Callable[[Path], Any], kind: str = "values") -> dict[Path, Any]:
     """Return file -> ``read(file)``, as noted where the file still has the size and time it had.
 
     Files are read on all cores that this process may use. One that cannot be read is left out: whoever needs its
@@ -85,8 +85,9 @@ def remembered(root: Path, paths: Sequence[Path], read: Callable[[Path], Any]) -
         root: Folder of the data set.
         paths: Files of it.
         read: Returns what JSON can hold.
+        kind: What the facts are, a word.
     """
-    notes = Notes(root, "values")
+    notes = Notes(root, kind)
     named = {path: (os.path.relpath(path, root), file_state(path)) for path in paths}
     found = {path: notes.find(*name_and_state) for path, name_and_state in named.items()}
 
@@ -104,6 +105,13 @@ def remembered(root: Path, paths: Sequence[Path], read: Callable[[Path], Any]) -
 
 
 def file_state(path: Path) -> list[int]:
-    """Return what changes when a file is written: its size and time."""
-    status = path.stat()
+    """Return what changes when a file is written: its size and time.
+
+    Raises:
+        DataError: There is no such file, or it may not be looked at.
+    """
+    try:
+        status = path.stat()
+    except OSError as fault:
+        raise DataError(f"{path}: cannot be read ({cause(fault)}). Get the file again.") from fault
     return [status.st_size, status.st_mtime_ns]

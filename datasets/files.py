@@ -6,24 +6,40 @@ file and the cause. Masks of two classes, however they are stored, become labels
 
 import io
 import logging
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.JpegImagePlugin import jpeg_factory
+from PIL.PngImagePlugin import PngImageFile, PngInfo
+from PIL.TiffImagePlugin import PREFIXES, TiffImageFile
 
 from rareseg.datasets import whole
 
 PIXEL_LIMIT = 80_000_000
-"""Pixels a file may claim in its header; ISIC 2018's largest holds 30 million. Below Pillow's own warning at 89."""
+"""Pixels a file may claim in its header; ISIC 2018's largest holds 30 million."""
 
-_FORMATS = ("PNG", "JPEG", "GIF", "TIFF", "BMP")  # closed list: Pillow's others start programs (EPS) or are untested
+# First bytes -> decoder, a closed list: Pillow's others start programs (EPS) or are untested. Its own `open` comes to
+# the same decoders, but warns of large files, or refuses them, before their size can be told here.
+_DECODERS: dict[bytes, Callable[[Any], Image.Image]] = {
+    b"\x89PNG\r\n\x1a\n": PngImageFile,
+    b"\xff\xd8\xff": jpeg_factory,
+    b"GIF87a": GifImageFile,
+    b"GIF89a": GifImageFile,
+    b"BM": BmpImageFile,
+    **dict.fromkeys(PREFIXES, TiffImageFile),
+}
 _TIFF_STARTS = (b"II*\0", b"MM\0*")
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "I", "I;16", "I;16B")
 _CHANNEL_TOLERANCE = 2  # grey levels; DRIVE's second observer has the palette (4, 2, 4), (252, 254, 252)
 _PURE_TOLERANCE = 4  # the same palette: 4 and 252 still count as black and white
+_SHOWN = 5  # label values named in a message
 
 
 class DataError(ValueError):
@@ -73,14 +89,17 @@ def classified(values: np.ndarray, classes: Mapping[int, int], path: Path) -> np
     table = np.full(65536, 255, np.uint8)
     table[list(classes)] = list(classes.values())
     label = table[values]
-    strange = np.unique(values[label == 255])
+    strange = values[label == 255]
     if len(strange):
-        raise DataError(
-            f"{path}: found label {', '.join(map(str, strange[:5]))}{', ...' if len(strange) > 5 else ''} in "
-            f"{np.count_nonzero(label == 255)} pixels, known are {', '.join(map(str, classes))}. Correct the file, or "
-            "extend `values`."
-        )
+        found = unknown(np.unique(strange).tolist(), f"{len(strange)} pixels", classes)
+        raise DataError(f"{path}: {found}. Correct the file, or extend `values`.")
     return label
+
+
+def unknown(found: Sequence[float], where: str, known: Iterable[int]) -> str:
+    """Say which label values, in ascending order, stand for no class, and where; a sentence without its end."""
+    shown = ", ".join(f"{value:g}" for value in found[:_SHOWN]) + (", ..." if len(found) > _SHOWN else "")
+    return f"found label {shown} in {where}, known are {', '.join(map(str, known))}"
 
 
 def grey(path: Path, stray: float = 0.0) -> np.ndarray:
@@ -167,12 +186,16 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 
 def _identified(path: Path) -> Image.Image:
     """Open a file by Pillow or, for a TIFF that Pillow does not know, by tifffile."""
+    with path.open("rb") as file:
+        start = file.read(8)
+    decoder = next((decoder for first, decoder in _DECODERS.items() if start.startswith(first)), None)
+    if decoder is None:
+        raise Image.UnidentifiedImageError
     try:
-        return Image.open(path, formats=_FORMATS)
-    except Image.UnidentifiedImageError:
-        with path.open("rb") as file:
-            if file.read(4) not in _TIFF_STARTS:
-                raise
+        return decoder(path)
+    except SyntaxError as fault:  # how Pillow's decoders decline
+        if not start.startswith(_TIFF_STARTS):
+            raise Image.UnidentifiedImageError from fault
         return _grey_tagged(path)
 
 
@@ -180,8 +203,7 @@ def _grey_tagged(path: Path) -> Image.Image:
     """Read a TIFF of three samples that says it is grey, as CVC-ClinicDB's do; OpenCV makes it grey in silence."""
     from tifffile import TiffFile, TiffPage  # here: the command line must start without it
 
-    logging.getLogger("tifffile").setLevel("CRITICAL")  # what is wrong leaves in one sentence
-    with TiffFile(path) as file:
+    with quiet("tifffile"), TiffFile(path) as file:
         page = file.pages.first
         if not isinstance(page, TiffPage) or page.samplesperpixel != 3 or page.bitspersample != 8:
             raise Image.UnidentifiedImageError
@@ -190,6 +212,21 @@ def _grey_tagged(path: Path) -> Image.Image:
         if max(map(sum, zip(page.dataoffsets, page.databytecounts, strict=True))) > path.stat().st_size:
             raise OSError("the file is truncated")  # tifffile would fill the rest with zeros
         return Image.fromarray(page.asarray())
+
+
+@contextmanager
+def quiet(name: str) -> Iterator[None]:
+    """Drop what this thread tells a logger meanwhile: what is wrong with a file leaves in one sentence."""
+    logger, mine = logging.getLogger(name), threading.get_ident()
+
+    def others(record: logging.LogRecord) -> bool:
+        return record.thread != mine
+
+    logger.addFilter(others)
+    try:
+        yield
+    finally:
+        logger.removeFilter(others)
 
 
 def _refuse_bomb(path: Path, rows: int, columns: int) -> None:

@@ -11,7 +11,7 @@ The first that is found counts, a table before all. Labels hold class numbers; 0
 values need ``values``, which the message spells out.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -79,15 +79,18 @@ class Picture(Case):
             yield from super()._oddities(label, layers)
 
 
-def find(root: Path, *, values: Mapping[int, int] | None = None, csv: str | None = None) -> Listing:
+def find(
+    root: Path, *, exclude: Collection[str] = (), values: Mapping[int, int] | None = None, csv: str | None = None
+) -> Listing:
     """List the cases below ``root``.
 
     Args:
         root: The folder.
+        exclude: Ids of cases that are passed over.
         values: Value in the label files -> class; None: found by reading every label once; kept in the cache folder.
         csv: Name of a table in the folder.
     """
-    faults, remarks = Faults(), list[str]()
+    faults, remarks = Faults(exclude), list[str]()
     pairs = from_table(root / csv, faults) if csv else discovered(root, faults, remarks)
     faults.refuse("folder", root)
     if not pairs:
@@ -100,7 +103,7 @@ def find(root: Path, *, values: Mapping[int, int] | None = None, csv: str | None
     number = max(classes.values(), default=1) + 1
     cases = [_case(pair, classes if pair.id not in lossy else {}) for pair in pairs]
     names = ABOUT.classes if number == 2 else ("background", *(f"class {k}" for k in range(1, number)))
-    return Listing(cases, tuple(remarks), about=_about(names, cases[0]))
+    return Listing(cases, tuple(remarks), faults.excluded, _about(names, cases[0]))
 
 
 def _elsewhere(root: Path) -> str:
@@ -157,7 +160,7 @@ def _classes(root: Path, pairs: Sequence[Pair], values: Mapping[int, int] | None
     read = remembered(root, [pair.label for pair in pairs], _values_in)
     found = sorted({value for held in read.values() for value in held})
     if {*found} <= {0, 255} or {*found} <= {0, 1}:
-        return {0: 0, max(found, default=1) or 1: 1}
+        return {0: 0, int(max(found, default=1)) or 1: 1}
     if lossy:
         raise DataError(f"folder in {root}: labels stored as JPEG can hold two classes alone, found {_listed(found)}.")
     if found == [*range(len(found))] and len(found) <= _MOST_VALUES:

@@ -10,6 +10,7 @@ validation and test sets, which neither paper uses, may lie beside and stay out.
 """
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 from rareseg.datasets.case import About, Case, Listing
@@ -29,9 +30,9 @@ ABOUT = About(
 )
 
 
-def find(root: Path) -> Listing:
-    """List the training pairs below ``root``."""
-    faults = Faults()
+def find(root: Path, *, exclude: Collection[str] = ()) -> Listing:
+    """List the training pairs below ``root``, but for those of ``exclude``."""
+    faults = Faults(exclude)
     images = faults.by_case(visible(root / IMAGES, ".jpg", ".jpeg"), lambda path: path.stem)
     masks = faults.by_case(visible(root / MASKS, ".png"), _case_of_mask)
     faults.partners("mask", images, masks)
@@ -40,7 +41,7 @@ def find(root: Path) -> Listing:
     cases = [
         Case(id=identity, image=path, labels=(masks[identity],), group=identity) for identity, path in images.items()
     ]
-    return Listing(cases, _others(root))
+    return Listing(cases, _others(root), faults.excluded)
 
 
 def _case_of_mask(path: Path) -> str:

@@ -9,7 +9,7 @@ Slices are the first axis of the files, so nothing is transposed. The repository
 fetches the images. 00210 to 00299 have no labels.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -94,18 +94,19 @@ class Abdomen(Scan):
             )
 
 
-def find(root: Path, *, corrections: Literal["drop_bad"] | None = "drop_bad") -> Listing:
+def find(root: Path, *, exclude: Collection[str] = (), corrections: Literal["drop_bad"] | None = "drop_bad") -> Listing:
     """List the labelled scans below ``root``.
 
     Args:
         root: Folder that holds ``data``.
+        exclude: Ids of cases that are passed over.
         corrections: ``"drop_bad"`` leaves out the six scans of `BAD`, as Yeung et al. do; None keeps them.
     """
     if corrections not in (None, "drop_bad"):
         raise ValueError(f"corrections must be drop_bad or absent, got {corrections!r}")
-    faults, remarks = Faults(), list[str]()
-    folders = [folder for folder in visible(root / FOLDER) if folder.name.startswith("case_")]
-    files = {folder: faults.by_case(visible(folder, *volumes.SUFFIXES), volumes.stem) for folder in folders}
+    faults, remarks = Faults(exclude), list[str]()
+    folders = [one for one in visible(root / FOLDER) if one.name.startswith("case_") and faults.counts(one.name)]
+    files = {folder: faults.by_name(visible(folder, *volumes.SUFFIXES), volumes.stem) for folder in folders}
     empty = [folder.name for folder, found in files.items() if not found]
     unlabelled = [folder.name for folder, found in files.items() if found and "segmentation" not in found]
     official = [name for name in unlabelled if name.removeprefix("case_") >= f"{LABELLED:05d}"]
@@ -115,7 +116,7 @@ def find(root: Path, *, corrections: Literal["drop_bad"] | None = "drop_bad") ->
     if empty:
         remarks.append(f"empty folders: {some(empty)}")
     cases = [_abdomen(folder, found) for folder, found in files.items() if "segmentation" in found]
-    left_out = dict.fromkeys(official, "official test case, without label")
+    left_out = dict.fromkeys(official, "official test case, without label") | faults.excluded
     if corrections:
         left_out |= {
             case.id: "left out by the paper for its label (corrections: drop_bad)" for case in cases if case.id in BAD

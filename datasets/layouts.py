@@ -2,12 +2,12 @@
 
 import csv
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from rareseg.datasets import volumes
-from rareseg.datasets.files import DataError
+from rareseg.datasets.files import DataError, cause
 from rareseg.datasets.listing import Faults, natural, some, visible
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif")
@@ -55,12 +55,12 @@ def discovered(root: Path, faults: Faults, remarks: list[str]) -> list[Pair]:
     return []
 
 
-def _side_by_side(root: Path, faults: Faults, _: list[str]) -> list[Pair]:
+def _side_by_side(root: Path, faults: Faults, remarks: list[str]) -> list[Pair]:
     """Pair ``images/`` with ``masks/``, below the root or below train, validation and test."""
     places = [(root, "")] + [
         (folder, _PARTS[folder.name.lower()]) for folder in visible(root) if folder.name.lower() in _PARTS
     ]
-    pairs: list[Pair] = []
+    pairs, bare = list[Pair](), list[str]()
     for place, part in places:
         names = {folder.name.lower(): folder for folder in visible(place)}
         labels = next((names[name] for name in _LABEL_FOLDERS if name in names), None)
@@ -68,20 +68,25 @@ def _side_by_side(root: Path, faults: Faults, _: list[str]) -> list[Pair]:
             pairs += _matched(
                 visible(names["images"], *_ANY), visible(labels, *_ANY), place.name if part else "", part, faults
             )
+        elif "images" in names and part:
+            bare.append(f"{place.name}/{names['images'].name}")
+    if pairs and bare:
+        remarks.append(f"not used, as they have no labels: {some(bare)}")
     _unique(pairs, faults)
     return pairs
 
 
 def _matched(images: list[Path], labels: list[Path], prefix: str, part: str, faults: Faults) -> list[Pair]:
     found = faults.by_case(images, _stem)
-    masks = faults.by_case(labels, lambda path: _pair_name(_stem(path), found))
+    stems = {_stem(path) for path in images}
+    masks = faults.by_case(labels, lambda path: _pair_name(_stem(path), stems))
     where = f" in {prefix}" if prefix else ""
     faults.partners(f"label{where}", found, masks)
     faults.partners(f"image{where}", masks, found)
     return [Pair(name, path, masks[name], name, part) for name, path in found.items() if name in masks]
 
 
-def _pair_name(stem: str, images: Mapping[str, Path]) -> str:
+def _pair_name(stem: str, images: Collection[str]) -> str:
     """Return the id that a label's name stands for: an image's, or what is left without its ending."""
     return stem if stem in images else _SUFFIX.sub("", stem)
 
@@ -95,7 +100,7 @@ def _unique(pairs: list[Pair], faults: Faults) -> None:
 
 def _folder_each(root: Path, faults: Faults, _: list[str]) -> list[Pair]:
     """Take one image and one label from every sub-folder."""
-    contents = {folder: visible(folder, *_ANY) for folder in visible(root)}
+    contents = {folder: visible(folder, *_ANY) for folder in visible(root) if faults.counts(folder.name)}
     if not any(_LABEL_STEM.search(_stem(path)) for found in contents.values() for path in found):
         return []
     pairs, odd = [], []
@@ -128,19 +133,11 @@ def _nnunet(root: Path, faults: Faults, remarks: list[str]) -> list[Pair]:
 
 def from_table(path: Path, faults: Faults) -> list[Pair]:
     """Take the pairs that a table lists; its order does not matter, and further columns become facts of the cases."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns, rows = reader.fieldnames or (), list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as fault:
-        raise DataError(f"{path}: cannot be read as a table ({getattr(fault, 'strerror', None) or fault}).") from fault
-    lacking = [name for name in ("id", "image", "label") if name not in columns]
-    if lacking:
-        raise DataError(
-            f"{path}: has no column {', '.join(lacking)}; expected id, image, label and, if wanted, group, split."
-        )
+    columns, rows = _columns_and_rows(path)
     pairs = []
     for line, row in enumerate(rows, start=2):
+        if not faults.counts(row["id"]):
+            continue
         part = (row.get("split") or "").strip().lower()
         if not all(row[name] for name in ("id", "image", "label")):
             faults.append(f"line {line}: id, image and label must be filled")
@@ -163,3 +160,20 @@ def from_table(path: Path, faults: Faults) -> list[Pair]:
         faults.append(f"files of formats that are not read: {some(strange)}; expected {', '.join(_ANY)}")
     _unique(pairs, faults)
     return sorted(pairs, key=lambda pair: natural(pair.id))
+
+
+def _columns_and_rows(path: Path) -> tuple[Sequence[str], list[dict[str, str]]]:
+    """Return the names of a table's columns, among them those that it must have, and its rows."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            columns, rows = reader.fieldnames or (), list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as fault:
+        raise DataError(f"{path}: cannot be read as a table ({cause(fault)}). Give a CSV file in UTF-8.") from fault
+    lacking = [name for name in ("id", "image", "label") if name not in columns]
+    if lacking:
+        raise DataError(
+            f"{path}: has no column {', '.join(lacking)}; expected id, image, label and, if wanted, group, split. "
+            "Name them in its first line."
+        )
+    return columns, rows

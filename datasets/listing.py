@@ -5,7 +5,7 @@ Nothing here opens a file. Order and case ids come from names alone, never from 
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 from rareseg.datasets.files import DataError
@@ -17,7 +17,7 @@ _SHOWN = 5  # offenders named in a message; the rest are counted
 
 def natural(name: str) -> tuple[tuple[bool, int, str], ...]:
     """Return a sort key that puts 2 before 10."""
-    return tuple((part.isdigit(), int(part) if part.isdigit() else 0, part) for part in _DIGITS.split(name))
+    return tuple((part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in _DIGITS.split(name))
 
 
 def visible(folder: Path, *suffixes: str) -> list[Path]:
@@ -46,16 +46,43 @@ def some(names: Iterable[str]) -> str:
     return f"{len(names)} ({', '.join(names[:_SHOWN])}{', ...' if len(names) > _SHOWN else ''})"
 
 
+def by(shape: Iterable[int]) -> str:
+    """Return a shape as people write it: ``"584 x 565"``."""
+    return " x ".join(map(str, shape))
+
+
 class Faults(list[str]):
-    """What is wrong with the list of files, collected so that a user learns of all of it at once."""
+    """What is wrong with the list of files, collected so that a user learns of all of it at once.
+
+    Args:
+        exclude: Ids of cases that are passed over, whatever is wrong with them.
+
+    Attributes:
+        excluded: Those that were met, with the reason.
+    """
+
+    def __init__(self, exclude: Collection[str] = ()) -> None:
+        super().__init__()
+        self._exclude, self.excluded = frozenset(exclude), dict[str, str]()
+
+    def counts(self, identity: str) -> bool:
+        """Return whether a case is not among those to be passed over, and note one that is."""
+        if identity in self._exclude:
+            self.excluded[identity] = "listed under `exclude`"
+        return identity not in self._exclude
 
     def by_case(self, paths: Iterable[Path], name: Callable[[Path], str]) -> dict[str, Path]:
-        """Return case id -> path; two files of one case are a fault."""
+        """Return case id -> path of the cases that count; two files of one case are a fault."""
+        return self.by_name((path for path in paths if self.counts(name(path))), name)
+
+    def by_name(self, paths: Iterable[Path], name: Callable[[Path], str]) -> dict[str, Path]:
+        """Return name -> path; two files of one name are a fault."""
         found: dict[str, Path] = {}
         for path in paths:
             first = found.setdefault(name(path), path)
             if first is not path:
-                self.append(f"{first.name} and {path.name} are both case {name(path)}")
+                files = " and ".join(f"{one.parent.name}/{one.name}" for one in (first, path))
+                self.append(f"{files} both stand for {name(path)}")
         return found
 
     def partners(self, what: str, wanted: Iterable[str], found: Mapping[str, object]) -> None:

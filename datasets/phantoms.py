@@ -134,12 +134,22 @@ def _draw(folder: Path, order: _Order) -> None:
         (root / PHANTOM).write_text(order.notice, encoding="utf-8")
         order.draw(root)
         root.chmod(0o755)  # mkdtemp makes it private
-        if folder.exists():
-            folder.rmdir()  # an empty one, see _is_made
-        root.rename(folder)
+        _move(root, folder, order.notice)
     except BaseException:
         shutil.rmtree(root)
         raise
+
+
+def _move(root: Path, folder: Path, notice: str) -> None:
+    """Give what was drawn its name, unless another process has drawn the same meanwhile."""
+    try:
+        if folder.exists():
+            folder.rmdir()  # an empty one, see _is_made
+        root.rename(folder)
+    except OSError:
+        if not _is_made(folder, notice):
+            raise
+        shutil.rmtree(root)
 
 
 def _hidden_files(cases: list[Case]) -> None:

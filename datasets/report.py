@@ -10,7 +10,7 @@ import numpy as np
 from rareseg.datasets.case import Case, Check, Dataset
 from rareseg.datasets.facts import Notes
 from rareseg.datasets.files import DataError
-from rareseg.datasets.listing import some
+from rareseg.datasets.listing import by, some
 
 _EDITION = 1  # of notes; raise it when a check would find something else in the same files
 _SHOWN = 10  # sizes that are listed one by one
@@ -33,11 +33,13 @@ class Report:
     warnings: tuple[str, ...]
 
     def mean_share(self, label: int = 1) -> float:
-        """Return the mean over cases of a class's share of the pixels, 0 to 1."""
-        return float(np.mean([check.share(label) for check in self.checks]))
+        """Return the mean over cases of a class's share of the pixels, 0 to 1; NaN where no case could be read."""
+        return float(np.mean([check.share(label) for check in self.checks])) if self.checks else float("nan")
 
     def pooled_share(self, label: int = 1) -> float:
-        """Return a class's share of the pixels of all cases together, 0 to 1."""
+        """Return a class's share of the pixels of all cases together, 0 to 1; NaN where no case could be read."""
+        if not self.checks:
+            return float("nan")
         pixels = [int(check.counts.sum()) for check in self.checks]
         return float(np.average([check.share(label) for check in self.checks], weights=pixels))
 
@@ -68,7 +70,7 @@ class Report:
         """Return what there is of parts, sizes, types and kinds, most frequent first."""
         columns = {
             "parts": [check.case.part for check in self.checks],
-            "sizes": [" x ".join(map(str, check.shape)) for check in self.checks],
+            "sizes": [by(check.shape) for check in self.checks],
             "types": [check.dtype or "no image" for check in self.checks],
             "kinds": [check.kind for check in self.checks],
         }

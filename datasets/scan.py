@@ -12,6 +12,7 @@ import numpy as np
 from rareseg.datasets import volumes
 from rareseg.datasets.case import Case, Check, Place
 from rareseg.datasets.files import DataError
+from rareseg.datasets.listing import by
 
 _NEAR = 1e-3  # millimetres by which affines of image and label may differ without a word
 
@@ -63,7 +64,7 @@ class Scan(Case):
 
     @property
     def affine(self) -> np.ndarray:
-        """Voxel indices in the file's axes -> millimetres, (4, 4)."""
+        """Voxel indices in the file's axes -> the file's own unit, (4, 4)."""
         return self.grid.affine
 
     @property
@@ -134,10 +135,9 @@ class Scan(Case):
         """Return the label's header, whose grid must be the image's."""
         mine, other = self.grid, self.label_header
         if mine.shape != other.shape:
-            found, wanted = (" x ".join(map(str, head.shape)) for head in (other, mine))
             raise DataError(
-                f"{other.path}: {found} voxels, but its image {mine.path.name} is {wanted}. Correct the pair or list "
-                f"case {self.id} under `exclude`."
+                f"{other.path}: {by(other.shape)} voxels, but its image {mine.path.name} is {by(mine.shape)}. "
+                f"Correct the pair or list case {self.id} under `exclude`."
             )
         return other
 
@@ -153,6 +153,7 @@ class Scan(Case):
 
     def _grid_oddities(self) -> Iterator[str]:
         """Yield what is odd but legal."""
-        apart = float(np.abs(self.grid.affine - self.label_header.affine).max())
+        mine, other = (head.affine[:3] * head.unit for head in (self.grid, self.label_header))
+        apart = float(np.abs(mine - other).max())
         if apart > _NEAR:
             yield f"the affines of image and label differ by up to {apart:.3g} mm; voxels are paired by their index"

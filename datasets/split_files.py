@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rareseg.datasets import whole
-from rareseg.datasets.files import DataError
+from rareseg.datasets.files import DataError, cause
 from rareseg.datasets.listing import some
 
 PARTS = ("train", "validation", "test")
@@ -34,11 +35,14 @@ def read_split(path: Path) -> dict[str, list[str]]:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as fault:
-        raise DataError(f"{path}: cannot be read as a split ({fault})") from fault
+        raise DataError(f"{path}: cannot be read as a split ({cause(fault)}). Give a CSV file.") from fault
     parts: dict[str, list[str]] = {part: [] for part in PARTS}
     for line, row in enumerate(rows, start=2):
         if not row.get("case") or row.get("part") not in parts:
-            raise DataError(f"{path}, line {line}: expected columns case and part, part one of {', '.join(PARTS)}")
+            raise DataError(
+                f"{path}, line {line}: expected columns case and part, part one of {', '.join(PARTS)}. "
+                "Correct the line."
+            )
         parts[row["part"]].append(row["case"])
     _refuse_twice(parts, path)
     return parts
@@ -71,8 +75,9 @@ def listed(known: Sequence[str], path: str | None, development: str | None, test
 
 def _miscnn(development: Path, test: Path, known: Sequence[str]) -> dict[str, list[str]]:
     train, validation = _lists(development)
-    named = dict(zip(PARTS, (train, validation, _lists(test)[1]), strict=True))
-    parts = {part: [_by_name(str(name), known) for name in names] for part, names in named.items()}
+    parts: dict[str, list[str]] = dict(zip(PARTS, (train, validation, _lists(test)[1]), strict=True))
+    if {*known}.isdisjoint(itertools.chain(*parts.values())):  # one id among them: strangers stay strangers
+        parts = {part: [_at_position(name, known) for name in names] for part, names in parts.items()}
     _refuse_twice(parts, development)
     return parts
 
@@ -81,15 +86,16 @@ def _lists(path: Path) -> tuple[list[str], list[str]]:
     """Return the lists ``TRAINING`` and ``VALIDATION``."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return list(content["TRAINING"]), list(content["VALIDATION"])
+        return [*map(str, content["TRAINING"])], [*map(str, content["VALIDATION"])]
     except (OSError, ValueError, KeyError, TypeError) as fault:
-        raise DataError(f"{path}: expected MIScnn's lists TRAINING and VALIDATION ({fault!r})") from fault
+        reason = cause(fault) if isinstance(fault, (OSError, ValueError)) else "one is missing"
+        raise DataError(
+            f"{path}: expected MIScnn's lists TRAINING and VALIDATION ({reason}). Give a file that MIScnn wrote."
+        ) from fault
 
 
-def _by_name(name: str, known: Sequence[str]) -> str:
-    """Return the case id: the name itself, or the case at the position it counts, from 1 for ``imgname`` (CVC)."""
-    if name in known:
-        return name
+def _at_position(name: str, known: Sequence[str]) -> str:
+    """Return the case at the position that a name counts, from 1 for ``imgname`` (CVC); without one the name."""
     prefix = name.rstrip("0123456789")
     digits = name[len(prefix) :]
     position = int(digits) - (prefix == "imgname") if digits else -1
@@ -100,4 +106,4 @@ def _refuse_twice(parts: Mapping[str, Sequence[str]], path: Path) -> None:
     counts = Counter(identity for members in parts.values() for identity in members)
     twice = sorted(identity for identity, count in counts.items() if count > 1)
     if twice:
-        raise DataError(f"{path} lists cases more than once: {some(twice)}")
+        raise DataError(f"{path} lists cases more than once: {some(twice)}. Keep each once.")

@@ -26,6 +26,15 @@ _DEFAULTS = {
     "fold": 0,
 }
 _FILES = ("path", "development", "test")
+_IDLE = {"official": ("stratify_by",), "file": ("group_by", "stratify_by")}
+"""Kind -> keys that it cannot follow."""
+_REMEDIES = {
+    "random": "split.fractions or split.group_by",
+    "official": "split.fractions or split.group_by",
+    "folds": "split.folds, split.fractions or split.group_by",
+    "file": "the file that split names",
+}
+"""Kind -> what decides how many cases a part gets."""
 
 
 class Splittable(Protocol):
@@ -59,13 +68,14 @@ def split(cases: Sequence[Item], config: Mapping[str, Any]) -> dict[str, list[It
             train, validation and test, default ``[0.8, 0, 0.2]``. ``seed``: default 0. ``group_by``: ``none``
             (default), ``image`` or ``sequence`` (both: ``case.group``), or the name of an entry of ``case.info``.
             ``stratify_by``: likewise; every part holds each of its values in proportion, as far as groups allow.
+            ``official`` takes no ``stratify_by``, ``file`` neither.
             ``path``: CSV of kind ``file``; or ``development`` and ``test``: MIScnn's two JSON files. ``folds`` and
             ``fold``: how many, default 5, and which of them, from 0, is the test part.
 
     Raises:
-        ValueError: ``config`` has an unknown key, or a value that cannot be.
-        DataError: The cases do not allow it: a part would be empty, or a case has no official part or lacks a fact;
-            or a file of kind ``file`` cannot be read or names other cases.
+        ValueError: ``config`` has an unknown key, a value that cannot be, or one that its kind cannot follow.
+        DataError: The cases do not allow it: a part would be empty, a case has no official part or lacks a fact, or
+            official parts tear a group of ``group_by``; or a file of kind ``file`` cannot be read or names other cases.
     """
     unknown = config.keys() - _DEFAULTS.keys() - {*_FILES}
     if unknown:
@@ -74,14 +84,23 @@ def split(cases: Sequence[Item], config: Mapping[str, Any]) -> dict[str, list[It
     kinds = {"random": _random, "official": _official, "file": _from_file, "folds": _folds}
     if config["kind"] not in kinds:
         raise ValueError(f"split.kind must be one of {', '.join(kinds)}, got {config['kind']!r}")
+    _refuse_idle(config)
     assigned = kinds[config["kind"]](cases, config)
     empty = [part for part in _wanted(config) if part not in assigned]
     if empty:
-        raise DataError(f"split: the {empty[0]} part would be empty with {len(cases)} cases; change split.fractions")
+        remedy = _REMEDIES[config["kind"]]
+        raise DataError(f"split: the {empty[0]} part would be empty with {len(cases)} cases; change {remedy}")
     parts: dict[str, list[Item]] = {part: [] for part in PARTS}
     for case, part in zip(cases, assigned, strict=True):
         parts[part].append(case)
     return parts
+
+
+def _refuse_idle(config: Mapping[str, Any]) -> None:
+    """Refuse a wish that would be passed over; what merged configurations leave behind, as fractions, is none."""
+    for key in _IDLE.get(config["kind"], ()):
+        if config[key] != "none":
+            raise ValueError(f"split.{key} has no effect with kind {config['kind']}; leave it out")
 
 
 def _wanted(config: Mapping[str, Any]) -> list[str]:
@@ -98,7 +117,10 @@ def _random(cases: Sequence[Item], config: Mapping[str, Any]) -> list[str]:
 
 def _official(cases: Sequence[Item], config: Mapping[str, Any]) -> list[str]:
     """Take the official parts; without one, the last of training validate, as in the split files of UFL's authors."""
-    development = list(dict.fromkeys(case.group for case in cases if case.part == "training"))
+    groups = [case.group if config["group_by"] == "none" else _fact(case, "group_by", config) for case in cases]
+    development = list(
+        dict.fromkeys(group for group, case in zip(groups, cases, strict=True) if case.part == "training")
+    )
     if not development or not any(case.part == "test" for case in cases):
         raise DataError(
             "split: kind official needs labelled cases in an official training and an official test half, and these "
@@ -115,7 +137,24 @@ def _official(cases: Sequence[Item], config: Mapping[str, Any]) -> list[str]:
     count = 0 if stated else _half_up(validation / (train + validation) * len(development))
     held_out = {*development[len(development) - count :]}
     training = {True: "validation", False: "train"}
-    return [case.part if case.part in ("test", "validation") else training[case.group in held_out] for case in cases]
+    assigned = [
+        training[group in held_out] if case.part == "training" else case.part
+        for group, case in zip(groups, cases, strict=True)
+    ]
+    if config["group_by"] != "none":
+        _refuse_torn(groups, assigned, config["group_by"])
+    return assigned
+
+
+def _refuse_torn(groups: Sequence[Hashable], assigned: Sequence[str], name: str) -> None:
+    """Refuse official parts that put a group, of those that ``name`` stands for, on several sides."""
+    sides = Counter(group for group, _ in {*zip(groups, assigned, strict=True)})
+    torn = [str(group) for group, count in sides.items() if count > 1]
+    if torn:
+        raise DataError(
+            f"split: the official parts put groups of {name} on several sides: {some(sorted(torn))}. Leave out "
+            "split.group_by, or set split.kind to random, which is another protocol."
+        )
 
 
 def _folds(cases: Sequence[Item], config: Mapping[str, Any]) -> list[str]:

@@ -7,6 +7,7 @@ Slabs keep memory small: the largest scan of KiTS19 has 278 million voxels.
 import gzip
 import hashlib
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from rareseg.datasets import whole
-from rareseg.datasets.files import DataError, cause
+from rareseg.datasets.files import DataError, cause, quiet, unknown
+from rareseg.datasets.listing import by
 
 SUFFIXES = (".nii.gz", ".nii")
 VOXEL_LIMIT = 400_000_000
@@ -31,14 +33,19 @@ _MILLIMETRES = {"meter": 1000.0, "micron": 0.001}  # all else is taken for milli
 _UNKNOWN = 255  # in a table of classes
 _BEYOND = 2**16  # index of all values that no class may have
 _DESCRIPTION = 79  # letters that the header's field holds before its final zero
-_SHOWN = 5  # label values named in a message
+_LOGGER = "nibabel.global"
 
 Slab = tuple[slice, np.ndarray]
 
 
 def stem(path: Path) -> str:
     """Return the name without ``.nii`` or ``.nii.gz``."""
-    return path.name.removesuffix(".gz").removesuffix(".nii")
+    return re.sub(r"\.nii(\.gz)?$", "", path.name, flags=re.IGNORECASE)
+
+
+def _packed(path: Path) -> bool:
+    """Return whether a file is compressed, by its name."""
+    return path.suffix.lower() == ".gz"
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +60,8 @@ class Header:
         slope: What stored values are multiplied by.
         inter: What is added then.
         spacing: Millimetres per axis.
-        affine: Voxel indices -> millimetres, (4, 4).
+        affine: Voxel indices -> the file's own unit, (4, 4).
+        unit: Millimetres of that unit.
     """
 
     path: Path
@@ -64,6 +72,7 @@ class Header:
     inter: float
     spacing: tuple[float, ...]
     affine: np.ndarray
+    unit: float
 
     @property
     def bytes(self) -> int:
@@ -80,15 +89,14 @@ class Header:
 def header(path: Path) -> Header:
     """Return what the file says of itself; what cannot be true is refused before a voxel is touched."""
     import nibabel  # here: the command line must start without it
-    from nibabel import imageglobals
 
-    imageglobals.logger.setLevel("CRITICAL")  # headers are judged below, in one sentence
-    with _faults(path):
+    with _faults(path), quiet(_LOGGER):
         image: Any = nibabel.load(path)
         if not isinstance(image, nibabel.Nifti1Image):
             raise ValueError("not a NIfTI file")
         stored: Any = image.dataobj
-        affine, units = np.asarray(image.affine), str(image.header.get_xyzt_units()[0])
+        affine = np.asarray(image.affine)
+        unit = _MILLIMETRES.get(str(image.header.get_xyzt_units()[0]), 1.0)
         shape = tuple(int(length) for length in stored.shape)
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
@@ -99,8 +107,9 @@ def header(path: Path) -> Header:
         offset=int(stored.offset),
         slope=float(stored.slope),
         inter=float(stored.inter),
-        spacing=tuple((_lengths(affine) * _MILLIMETRES.get(units, 1.0)).tolist()),
+        spacing=tuple((_lengths(affine) * unit).tolist()),
         affine=affine,
+        unit=unit,
     )
     _judge(found)
     return found
@@ -114,12 +123,14 @@ def _lengths(affine: np.ndarray) -> np.ndarray:
 def _judge(head: Header) -> None:
     """Refuse a header that contradicts itself, its file, or what a scan can be."""
     size = head.path.stat().st_size
-    held = _DEFLATE * size if head.path.suffix == ".gz" else size - head.offset
-    by = " x ".join(map(str, head.shape))
+    held = _DEFLATE * size if _packed(head.path) else size - head.offset
     faults = [
-        (len(head.shape) != 3, f"{len(head.shape)} axes ({by}), expected 3"),
-        (min(head.shape, default=0) < 1, f"an axis without voxels ({by})"),
-        (math.prod(head.shape) > VOXEL_LIMIT, f"the header claims {by} voxels, over the limit of {VOXEL_LIMIT:,}"),
+        (len(head.shape) != 3, f"{len(head.shape)} axes ({by(head.shape)}), expected 3"),
+        (min(head.shape, default=0) < 1, f"an axis without voxels ({by(head.shape)})"),
+        (
+            math.prod(head.shape) > VOXEL_LIMIT,
+            f"the header claims {by(head.shape)} voxels, over the limit of {VOXEL_LIMIT:,}",
+        ),
         (head.dtype.kind not in "iuf", f"voxels of type {head.dtype}, expected whole or real numbers"),
         (
             head.bytes > held,
@@ -184,7 +195,7 @@ def slabs(head: Header) -> Iterator[Slab]:
 
 def image_slabs(head: Header) -> Iterator[Slab]:
     """Return `slabs` of an image; one that unpacks to far more than a scan would is refused first."""
-    if head.path.suffix == ".gz" and head.bytes > max(_PACKED_FROM, _PACKED * head.path.stat().st_size):
+    if _packed(head.path) and head.bytes > max(_PACKED_FROM, _PACKED * head.path.stat().st_size):
         raise DataError(
             f"{head.path}: expands to {head.bytes:,} bytes, more than {_PACKED} times its size, which no scan does. "
             "Remove the file."
@@ -221,14 +232,9 @@ def class_slabs(head: Header, classes: Mapping[int, int], hint: str = "") -> Ite
             strange.update(dict(zip(*map(np.ndarray.tolist, np.unique(values[odd], return_counts=True)), strict=True)))
         yield where, found
     if strange:
-        named = ", ".join(f"{value:g}" for value in sorted(strange)[:_SHOWN]) + (
-            ", ..." if len(strange) > _SHOWN else ""
-        )
-        known = ", ".join(map(str, classes))
-        raise DataError(
-            f"{head.path}: found label {named} in {sum(strange.values())} voxels, known are {known}. "
-            f"{hint or 'Correct the file or list the case under `exclude`.'}"
-        )
+        found = unknown(sorted(strange), f"{sum(strange.values())} voxels", classes)
+        remedy = hint or "Correct the file or list the case under `exclude`."
+        raise DataError(f"{head.path}: {found}. {remedy}")
 
 
 def values(head: Header, most: int = 64) -> list[float]:
@@ -247,7 +253,7 @@ def write(path: Path, volume: np.ndarray, affine: np.ndarray, text: str = "", li
     Args:
         path: Ends in ``.nii`` or ``.nii.gz``.
         volume: Values of a type that NIfTI has.
-        affine: Voxel indices -> millimetres, (4, 4).
+        affine: Voxel indices -> the unit of ``like``, else millimetres, (4, 4).
         text: Description; 79 letters are kept, and ``?`` for those that are not ASCII.
         like: File on the same grid whose header is kept: units, kinds of space, both affines.
     """
@@ -258,14 +264,14 @@ def write(path: Path, volume: np.ndarray, affine: np.ndarray, text: str = "", li
     if like is None:
         image.header.set_xyzt_units("mm")
     content = image.to_bytes()
-    whole.write(path, gzip.compress(content, 6, mtime=0) if path.suffix == ".gz" else content)
+    whole.write(path, gzip.compress(content, 6, mtime=0) if _packed(path) else content)
 
 
 def _geometry(path: Path) -> Any:
     """Return the header of a file without what it says of the intensities."""
     import nibabel  # here: the command line must start without it
 
-    with _faults(path):
+    with _faults(path), quiet(_LOGGER):
         kept: Any = nibabel.Nifti1Header.from_header(nibabel.load(path).header)
     kept.extensions.clear()
     for name in ("cal_min", "cal_max", "intent_code"):
@@ -273,18 +279,14 @@ def _geometry(path: Path) -> Any:
     return kept
 
 
-def equal(one: Path, other: Path) -> bool:
-    """Return whether two files hold the same bytes once unpacked."""
-    return _unpacked_hash(one) == _unpacked_hash(other)
-
-
-def _unpacked_hash(path: Path) -> bytes:
+def digest(path: Path) -> str:
+    """Return a hash of what a file holds once unpacked."""
     with _faults(path), _stream(path) as file:
-        return hashlib.file_digest(file, "blake2b").digest()
+        return hashlib.file_digest(file, "blake2b").hexdigest()
 
 
 def _stream(path: Path) -> BufferedIOBase:
-    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
+    return gzip.open(path) if _packed(path) else path.open("rb")
 
 
 @contextmanager

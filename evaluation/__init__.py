@@ -1,10 +1,11 @@
 """Label maps -> counts -> metrics -> statistics -> verdicts. Arrays and tables in, arrays and tables out; no files.
 
 In the order in which data passes: ``confusion`` (pixels to counts), ``scores`` (AUC, ROC), ``overlap`` (counts to
-metrics), ``surface`` (distances), ``bootstrap`` and ``statistics`` (intervals, tests, orders), ``tables`` (many runs to
-one table), ``sweeps`` (which arguments), ``pairing`` (loss against loss), ``comparison`` and ``verdict`` (ours against
-published), ``claims`` (the papers' sentences), ``conclusions`` (ours). ``baselines`` does without a network. Start
-reading at ``tables.table_long``.
+metrics), ``batchwise`` (metrics of batches), ``surface`` (distances), ``bootstrap`` and ``statistics`` (intervals,
+tests, orders), ``tables`` (many runs to one table), ``sweeps`` (which arguments), ``pairing`` (loss against loss),
+``published`` (printed cells), ``comparison`` and ``verdict`` (ours against published), ``claims`` (the papers'
+sentences) and ``evidence`` (what they are judged by), ``conclusions`` (ours). ``baselines`` does without a network.
+Start reading at ``tables.table_long``.
 """
 
 from __future__ import annotations

@@ -43,7 +43,9 @@ class Point:
 
     def seed(self, index: int) -> Point:
         """Return the point as if the run at ``index`` were its only one."""
-        return replace(self, measured={name: array[index : index + 1] for name, array in self.measured.items()})
+        one = slice(index, index + 1)
+        measured = {name: array[one] for name, array in self.measured.items()}
+        return replace(self, seeds=self.seeds[one], runs=self.runs[one], measured=measured)
 
     def counts(self, name: str) -> np.ndarray:
         """Return the counts of a class, or of all foreground classes for ``mean``: (seeds, N, chosen, 4)."""

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rareseg.evaluation.confusion import inside
-from rareseg.evaluation.overlap import mean_of_defined, metrics
+from rareseg.evaluation.overlap import Empty, mean_of_defined, metrics
 
 POLARITIES = ("bright", "dark")
 Masks = Sequence[np.ndarray | None] | None
@@ -33,7 +33,11 @@ class Threshold(NamedTuple):
     level: float
 
     def apply(self, image: np.ndarray) -> np.ndarray:
-        """Return the label map, 0 and 1, uint8, of an image (*space, C)."""
+        """Return the label map, 0 and 1, uint8, of an image (*space, C).
+
+        Raises:
+            ValueError: Each image has a level of its own.
+        """
         if np.isnan(self.level):
             raise ValueError("this rule has a level of its own for each image; compare the channel with otsu(values)")
         above = image[..., self.channel] >= self.level
@@ -46,6 +50,7 @@ def best_threshold(
     masks: Masks = None,
     metric: str = "jaccard",
     levels: int = 256,
+    empty: Empty = "nan",
 ) -> Threshold:
     """Find the one channel, polarity and level for all images that maximise the mean of a metric over cases.
 
@@ -55,9 +60,11 @@ def best_threshold(
         masks: Boolean maps (*space), None for a whole image; pixels outside are left out.
         metric: A metric of ``overlap.metrics``.
         levels: Levels tried, evenly from the lowest to the highest value of the channel: all of them for 8-bit images.
+        empty: Value where truth and prediction are both empty, see ``overlap.metrics``.
 
     Raises:
-        ValueError: There are no images, they do not fit their truths or each other, or the metric is none of counts.
+        ValueError: There are no images, they do not fit their truths or each other, the metric is none of counts, or it
+            is defined for no case.
     """
     best = Threshold(-np.inf, 0, POLARITIES[0], np.nan)
     for channel in range(_channels(images, truths)):
@@ -65,15 +72,19 @@ def best_threshold(
         high = max(float(image[..., channel].max()) for image in images)
         edges = np.linspace(low, high, levels)
         cases = [_level_counts(values, truth, edges) for values, truth in _pixels(images, truths, masks, channel)]
-        means = mean_of_defined(metrics(np.stack(cases), (metric,))[metric], axis=0)
+        means = mean_of_defined(metrics(np.stack(cases), (metric,), empty)[metric], axis=0)
         place = np.unravel_index(np.argmax(np.nan_to_num(means, nan=-np.inf)), means.shape)
         if means[place] > best.value:
             best = Threshold(float(means[place]), channel, POLARITIES[place[0]], float(edges[place[1]]))
-    return best
+    return _defined(best, metric)
 
 
 def best_otsu(
-    images: Sequence[np.ndarray], truths: Sequence[np.ndarray], masks: Masks = None, metric: str = "jaccard"
+    images: Sequence[np.ndarray],
+    truths: Sequence[np.ndarray],
+    masks: Masks = None,
+    metric: str = "jaccard",
+    empty: Empty = "nan",
 ) -> Threshold:
     """Find the channel and polarity for all images that do best with Otsu's threshold of each.
 
@@ -85,10 +96,20 @@ def best_otsu(
             _level_counts(values, truth, np.array([otsu(values)]))
             for values, truth in _pixels(images, truths, masks, channel)
         ]
-        means = mean_of_defined(metrics(np.stack(cases), (metric,))[metric], axis=0)[:, 0]
+        means = mean_of_defined(metrics(np.stack(cases), (metric,), empty)[metric], axis=0)[:, 0]
         for polarity, mean in zip(POLARITIES, means, strict=True):
             if mean > best.value:
                 best = Threshold(float(mean), channel, polarity, np.nan)
+    return _defined(best, metric)
+
+
+def _defined(best: Threshold, metric: str) -> Threshold:
+    """Return the best rule, if there is one."""
+    if best.value == -np.inf:
+        raise ValueError(
+            f"{metric} is defined for no case, so no rule is best; take another metric, or images that hold both "
+            "foreground and background inside their masks"
+        )
     return best
 
 

@@ -7,7 +7,6 @@ are paired. Protocol: 10,000 resamples, ``numpy.random.default_rng(0)``, indices
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
@@ -15,21 +14,6 @@ from rareseg.evaluation.overlap import case_estimate, case_terms
 
 RESAMPLES = 10_000
 _CHUNK = 2**21  # indices held at a time, 16 MiB; rows drawn in pieces give the same stream as all at once
-
-
-class Stability(NamedTuple):
-    """How often each loss takes each rank.
-
-    Attributes:
-        ranks: Share of resamples, shape (losses, losses); entry (i, r) is loss i at rank r + 1. Tied losses share the
-            better rank.
-        winner: The loss with the best mean over all cases.
-        share: Share of resamples in which the winner wins.
-    """
-
-    ranks: np.ndarray
-    winner: int
-    share: float
 
 
 def resampled_totals(
@@ -91,7 +75,7 @@ def resampled_means(values: np.ndarray, groups: Sequence[object] | np.ndarray | 
     return case_estimate(resampled_totals(case_terms(np.asarray(values, dtype=np.float64)), groups))
 
 
-def stability(values: np.ndarray, groups: Sequence[object] | np.ndarray | None = None) -> Stability:
+def stability(values: np.ndarray, groups: Sequence[object] | np.ndarray | None = None) -> np.ndarray:
     """Rank losses by their mean in every resample (rank 1 is the highest mean; negate what is best low).
 
     Source: Wiesenfarth et al. 2021, challengeR, doi 10.1038/s41598-021-82017-6.
@@ -99,13 +83,19 @@ def stability(values: np.ndarray, groups: Sequence[object] | np.ndarray | None =
     Args:
         values: Per-case values, shape (cases, losses).
         groups: Group of each case, see ``resampled_totals``.
+
+    Returns:
+        Share of resamples, shape (losses, losses); entry (i, r) is loss i at rank r + 1, so (i, 0) is how often it
+        wins. Tied losses share the better rank. Resamples in which a loss has no mean are left out; NaN if none is
+        left.
     """
-    values = np.asarray(values, dtype=np.float64)
     means = resampled_means(values, groups)
+    means = means[~np.isnan(means).any(axis=1)]
+    losses = means.shape[1]
+    if not len(means):
+        return np.full((losses, losses), np.nan)
     better = (means[:, np.newaxis, :] > means[:, :, np.newaxis]).sum(axis=2)
-    ranks = np.stack([np.bincount(column, minlength=values.shape[1]) for column in better.T]) / len(means)
-    winner = int(np.argmax(case_estimate(case_terms(values).sum(axis=0))))
-    return Stability(ranks, winner, float(ranks[winner, 0]))
+    return np.stack([np.bincount(column, minlength=losses) for column in better.T]) / len(means)
 
 
 def _group_sums(units: np.ndarray, groups: Sequence[object] | np.ndarray) -> np.ndarray:

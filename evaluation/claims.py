@@ -16,9 +16,9 @@ import pandas as pd
 
 from rareseg.evaluation.evidence import Block, Evidence, MissingError
 from rareseg.evaluation.published import as_fraction, published_rows
+from rareseg.evaluation.statistics import LEVEL
 
 CLAIM_COLUMNS = ("id", "claim", "verdict", "reason", "in_print")
-LEVEL = 0.05
 LARGEST_RANGE = 0.02
 """Of DSC over gamma that still counts as stable; chosen, the paper shows a figure and no number."""
 
@@ -78,8 +78,11 @@ def judge(claims: Sequence[Claim], seen: Evidence, published: Evidence) -> pd.Da
     """
     rows = []
     for claim in claims:
-        in_print = claim.in_print or " (".join(_decide(claim, published)) + ")"
-        rows.append((claim.id, claim.text, *_decide(claim, seen), in_print))
+        found, in_print = _decide(claim, seen), claim.in_print
+        if not in_print:
+            said = _decide(claim, published)
+            in_print = f"{said.verdict} ({said.reason})"
+        rows.append((claim.id, claim.text, found.verdict, found.reason, in_print))
     return pd.DataFrame(rows, columns=list(CLAIM_COLUMNS))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,11 +11,8 @@ import pandas as pd
 
 from rareseg.evaluation.overlap import canonical
 from rareseg.evaluation.pairing import BLOCKS, ROWS, joined
-from rareseg.evaluation.statistics import Friedman, friedman
+from rareseg.evaluation.statistics import FEWEST_BLOCKS, FEWEST_LOSSES, LEVEL, Friedman, friedman
 from rareseg.evaluation.surface import DISTANCES
-
-FEWEST_LOSSES, FEWEST_BLOCKS = 3, 5
-_ALIKE = 0.05
 
 
 def across_blocks(
@@ -46,14 +44,15 @@ def across_blocks(
             ),
         )
     found = friedman(complete.to_numpy() * (-1 if metric in DISTANCES else 1))
+    # F is infinite where all blocks have the same order, and then says no more than chi-square.
+    f = f" and Iman and Davenport's form F {found.f:.2f} (p {_p(found.f_p)})" if math.isfinite(found.f) else ""
     return (
         names,
         found,
         (
-            f"Over {found.blocks} blocks, Friedman's test gives chi-square {found.chi2:.2f} (p {_p(found.chi2_p)}) and "
-            f"Iman and Davenport's form F {found.f:.2f} (p {_p(found.f_p)}); mean ranks further apart than "
-            f"{found.critical_difference:.2f} differ at the 5 % level (Nemenyi). Blocks that share a data set are not "
-            "independent, so these p are too small."
+            f"Over {found.blocks} blocks, Friedman's test gives chi-square {found.chi2:.2f} (p {_p(found.chi2_p)}){f}; "
+            f"mean ranks further apart than {found.critical_difference:.2f} differ at the {100 * LEVEL:g} % level "
+            "(Nemenyi). Blocks that share a data set are not independent, so these p are too small."
         ),
     )
 
@@ -100,11 +99,12 @@ def _best(ranked: list[dict[Any, Any]], tests: pd.DataFrame, name: Callable[[str
     if test is None or pd.isna(test["p_signed_rank_holm"]):
         return f"{sentence}."
     p, better = test["p_signed_rank_holm"], test["improvement"]
-    better = better if test["loss_a"] == first["row"] else 1 - better
-    said = "no difference beyond chance" if p >= _ALIKE else "a difference"
+    # The probability is that loss_a is above loss_b; of distances the lower is better.
+    better = better if (test["loss_a"] == first["row"]) != (first["metric"] in DISTANCES) else 1 - better
+    said = "no difference beyond chance" if p >= LEVEL else "a difference"
     return (
         f"{sentence}: {said} by the signed-rank test (p {_p(p)} after Holm over {len(tests)} pairs); on a random case "
-        f"the first is above the second with probability {better:.2f}."
+        f"the first is better than the second with probability {better:.2f}."
     )
 
 
@@ -119,4 +119,4 @@ def _value(row: dict[Any, Any]) -> str:
 
 
 def _p(p: float) -> str:
-    return f"= {p:.2g}" if p >= 1e-4 else f"= {p:.0e}"
+    return f"= {p:.2g}" if p >= 1e-4 else "< 1e-4"

@@ -79,7 +79,8 @@ class Evidence:
     def p(self, block: Block, first: str, second: str) -> float:
         """Return the rank-sum p between two losses of a block."""
         for row in self.pairs.to_dict("records"):
-            if {row["loss_a"], row["loss_b"]} == {first, second} and Block.of(row["block"]) == block:
+            found = {row["loss_a"], row["loss_b"]} == {first, second} and Block.of(row["block"]) == block
+            if found and pd.notna(row["p_rank_sum"]):
                 return float(row["p_rank_sum"])
         raise MissingError(f"no test of {self.name(first)} against {self.name(second)} on {self.where(block)}")
 

@@ -38,7 +38,11 @@ def arguments(text: str) -> dict[str, float | str]:
 
 
 def published_rows(published: pd.DataFrame) -> list[dict[str, str]]:
-    """Return the printed cells as dictionaries of text, after checking columns, types and numbers."""
+    """Return the printed cells as dictionaries of text.
+
+    Raises:
+        ValueError: A column is missing, values are numbers instead of text, or a text is no number.
+    """
     missing = [column for column in PUBLISHED_COLUMNS if column not in published]
     if missing:
         raise ValueError(
@@ -66,6 +70,9 @@ def match(cell: Mapping[str, str], printed: Sequence[Mapping[str, str]]) -> int 
     Args:
         cell: dataset, network, loss, arguments, metric and class of our cell.
         printed: Rows as ``published_rows`` returns them.
+
+    Raises:
+        ValueError: Several printed cells belong to ours.
     """
     found = [i for i, row in enumerate(printed) if _belongs(cell, row)]
     if len(found) > 1:

@@ -102,7 +102,9 @@ def _checked(scores: Any, truth: Any, mask: Any) -> tuple[np.ndarray, np.ndarray
     if scores.shape != truth.shape:
         raise ValueError(f"scores have shape {scores.shape}, truth {truth.shape}; give the scores of one class")
     if truth.dtype != bool and truth.size and not 0 <= truth.min() <= truth.max() <= 1:
-        raise ValueError(f"truth must be boolean or 0/1, got up to {truth.max()}; compare the label map with a class")
+        raise ValueError(
+            f"truth must be boolean or 0/1, got {truth.min()} to {truth.max()}; compare the label map with a class"
+        )
     if not np.isfinite(scores).all():
         raise ValueError("scores contain NaN or infinity; a network that diverged has no ROC curve")
     if mask is not None:

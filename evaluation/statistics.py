@@ -16,13 +16,17 @@ from scipy import stats
 
 from rareseg.evaluation.bootstrap import percentile_interval, resampled_means
 
-MARKERS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
+LEVEL = 0.05
+"""Below this p a difference counts as one."""
+FEWEST_LOSSES, FEWEST_BLOCKS = 3, 5
+"""From which on Friedman's test is made."""
+MARKERS = ((0.001, "***"), (0.01, "**"), (LEVEL, "*"))
 _ALL_SIGNS = 13  # cases up to which SciPy tries all signs too
 _ALL_PERMUTATIONS = 8  # losses up to which every order is tried; 9! orders of 36 pairs would take a gigabyte
 _RANDOM_PERMUTATIONS = 9_999
 
 
-class Comparison(NamedTuple):
+class PairTest(NamedTuple):
     """Statistic and two-sided p of a test, and the number of cases that both losses have a value for."""
 
     statistic: float
@@ -67,7 +71,7 @@ def _pairwise(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return x[both], y[both]
 
 
-def rank_sum(x: np.ndarray, y: np.ndarray) -> Comparison:
+def rank_sum(x: np.ndarray, y: np.ndarray) -> PairTest:
     """Wilcoxon's rank-sum test (normal approximation), as Yeung et al. 2022 use it; blind to the pairing of cases.
 
     Args:
@@ -79,25 +83,25 @@ def rank_sum(x: np.ndarray, y: np.ndarray) -> Comparison:
     """
     x, y = _pairwise(x, y)
     if not x.size:
-        return Comparison(math.nan, math.nan, 0)
+        return PairTest(math.nan, math.nan, 0)
     result = stats.ranksums(x, y)
-    return Comparison(float(result.statistic), float(result.pvalue), x.size)
+    return PairTest(float(result.statistic), float(result.pvalue), x.size)
 
 
-def signed_rank(x: np.ndarray, y: np.ndarray) -> Comparison:
+def signed_rank(x: np.ndarray, y: np.ndarray) -> PairTest:
     """Wilcoxon's signed-rank test of paired cases; p is 1 where all differences are 0. Arguments as ``rank_sum``.
 
     As ``scipy.stats.wilcoxon``: exact up to 13 cases, and up to 50 without ties; beyond, a normal approximation.
     """
     x, y = _pairwise(x, y)
     if not x.size:
-        return Comparison(math.nan, math.nan, 0)
+        return PairTest(math.nan, math.nan, 0)
     if np.array_equal(x, y):
-        return Comparison(0.0, 1.0, x.size)
+        return PairTest(0.0, 1.0, x.size)
     if x.size <= _ALL_SIGNS:
-        return Comparison(*_exact_signed_rank(x - y), x.size)
+        return PairTest(*_exact_signed_rank(x - y), x.size)
     result = stats.wilcoxon(x, y)
-    return Comparison(float(result.statistic), float(result.pvalue), x.size)
+    return PairTest(float(result.statistic), float(result.pvalue), x.size)
 
 
 def _exact_signed_rank(differences: np.ndarray) -> tuple[float, float]:
@@ -148,8 +152,11 @@ def friedman(table: np.ndarray) -> Friedman:
     table = np.asarray(table, dtype=np.float64)
     table = table[~np.isnan(table).any(axis=1)]
     n, k = table.shape
-    if k < 3 or n < 5:
-        raise ValueError(f"a Friedman test needs at least 3 losses and 5 complete blocks, got {k} and {n}")
+    if k < FEWEST_LOSSES or n < FEWEST_BLOCKS:
+        raise ValueError(
+            f"a Friedman test needs at least {FEWEST_LOSSES} losses and {FEWEST_BLOCKS} complete blocks, "
+            f"got {k} and {n}"
+        )
     mean_ranks = stats.rankdata(-table, axis=1).mean(axis=0)
     if np.ptp(table, axis=1).max() == 0:
         chi2, chi2_p = 0.0, 1.0
@@ -158,7 +165,7 @@ def friedman(table: np.ndarray) -> Friedman:
     room = n * (k - 1) - chi2  # 0 where every block has the same order
     f = (n - 1) * chi2 / room if room > 0 else math.inf
     f_p = float(stats.f.sf(f, k - 1, (k - 1) * (n - 1)))
-    q = float(stats.studentized_range.ppf(0.95, k, np.inf)) / math.sqrt(2)
+    q = float(stats.studentized_range.ppf(1 - LEVEL, k, np.inf)) / math.sqrt(2)
     return Friedman(n, mean_ranks, chi2, chi2_p, f, f_p, q * math.sqrt(k * (k + 1) / (6 * n)))
 
 

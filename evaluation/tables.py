@@ -22,6 +22,7 @@ from rareseg.evaluation.comparison import compare, rounded
 from rareseg.evaluation.overlap import (
     Aggregation,
     Empty,
+    canonical,
     case_estimate,
     case_means,
     case_terms,
@@ -183,7 +184,7 @@ def _terms(
     metric, name = cell["metric"], cell["class"]
     if settings.aggregation == "case":
         return case_terms(case_means(point.values(metric, name, settings.empty))), case_estimate
-    if metric in point.measured:
+    if canonical(metric) in point.measured:
         raise ValueError(f"{metric} cannot be pooled from per-case values; take aggregation case")
     return np.moveaxis(point.counts(name), 1, 0), partial(pooled_estimate, name=metric, empty=settings.empty)
 

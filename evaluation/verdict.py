@@ -13,7 +13,7 @@ import pandas as pd
 
 from rareseg.evaluation.pairing import BLOCKS, ROWS, joined
 from rareseg.evaluation.published import half_unit
-from rareseg.evaluation.statistics import Order, kendall, spearman
+from rareseg.evaluation.statistics import LEVEL, Order, kendall, spearman
 
 MARGIN = 0.02
 AGREEING = ("match", "overlap", "close")
@@ -22,7 +22,7 @@ FLAGS = ("jaccard_above_recall", "jaccard_below_bound", "specificity_implausible
 
 _FEWEST_CASES = 10
 _WIDEST_HALF = 0.10
-_FEWEST_LOSSES = 4
+_SHORTEST_ORDER = 4  # losses; three come in the published order by chance in one case of six
 _ROUNDING = 1e-9  # of sums of decimal fractions; far below half a unit of any printed digit
 
 
@@ -122,7 +122,10 @@ def block_verdicts(
 def winner(
     block: pd.DataFrame, pairs: pd.DataFrame, *, rows: Sequence[str] = ROWS, blocks: Sequence[str] = BLOCKS
 ) -> str:
-    """Say whether our best loss of a block is the published best; arguments as ``block_verdicts``, one block."""
+    """Say whether our best loss of a block is the published best; arguments as ``block_verdicts``, one block.
+
+    It is ``undecided`` where a row lacks a value or no test between the two is known.
+    """
     if len(block) < 2:
         return "none"
     if len(_usable(block)) < len(block):
@@ -135,9 +138,11 @@ def winner(
     between = [
         p
         for a, b, p in zip(pairs["loss_a"], pairs["loss_b"], pairs["p_signed_rank_holm"], strict=True)
-        if (a in ours and b in published) or (b in ours and a in published)
+        if pd.notna(p) and ((a in ours and b in published) or (b in ours and a in published))
     ]
-    return "tied" if any(p >= 0.05 for p in between) else "different"
+    if not between:
+        return "undecided"
+    return "tied" if any(p >= LEVEL for p in between) else "different"
 
 
 def table_verdict(table: pd.DataFrame, judged: pd.DataFrame) -> TableVerdict:
@@ -167,11 +172,11 @@ def table_verdict(table: pd.DataFrame, judged: pd.DataFrame) -> TableVerdict:
 
 def _order(tau: Order, losses: int) -> str:
     """Say whether so many losses come in the published order, by Kendall's tau-b and its one-sided exact p."""
-    if losses < _FEWEST_LOSSES:
+    if losses < _SHORTEST_ORDER:
         return "undecided"
-    if tau.p_agrees < 0.05:
+    if tau.p_agrees < LEVEL:
         return "agrees"
-    return "opposed" if tau.p_opposed < 0.05 else "unclear"
+    return "opposed" if tau.p_opposed < LEVEL else "unclear"
 
 
 def _usable(block: pd.DataFrame) -> pd.DataFrame:

@@ -26,6 +26,15 @@ class _Loader(yaml.SafeLoader):
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 (PyYAML's own form)
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """Construct as PyYAML does, but name the line of a value that its tag does not fit."""
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:  # PyYAML's own, of what it does not check
+            tag = node.tag.rpartition(":")[2]
+            text = f"this value is no {tag}. Take the tag out"
+            raise yaml.constructor.ConstructorError(None, None, text, node.start_mark) from error
+
 
 _SCALARS = [
     ("tag:yaml.org,2002:null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
@@ -101,7 +110,7 @@ def _check_shape(text: str, name: str) -> None:
 
 
 def _lines(node: yaml.Node, path: tuple[str, ...], name: str) -> Iterator[tuple[tuple[str, ...], int]]:
-    """Yield the line of every key below ``node``; refuse a key that stands twice."""
+    """Yield the line of every key below ``node``; refuse a key that is no word, or stands twice."""
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             yield (*path, str(index)), item.start_mark.line + 1
@@ -110,6 +119,8 @@ def _lines(node: yaml.Node, path: tuple[str, ...], name: str) -> Iterator[tuple[
         seen: dict[str, int] = {}
         for key, value in node.value:
             line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode):
+                raise ConfigError(f"{name}:{line}: expected a word as a key, found a {key.id}")
             if key.value in seen:
                 raise ConfigError(
                     f"{name}:{line}: `{key.value}` stands twice, first on line {seen[key.value]}. Keep one"

@@ -5,7 +5,7 @@ The parent process does it to check them and to name the runs, the workers to us
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,10 @@ class Cases:
             return self.fingerprint
         parts = {part: [case.id for case in cases] for part, cases in self.division(settings).items()}
         return hashlib.sha256(f"{self.fingerprint} {parts}".encode()).hexdigest()[:16]
+
+    def counted(self, case: Any, grid: str) -> Any:
+        """Return a prepared case or patch as it is counted: with ``original`` as its files are, where it has some."""
+        return self.originals.get(case.id, case) if grid == "original" else case
 
     def division(self, settings: Mapping[str, Any]) -> dict[str, list[Any]]:
         """Return what the split divides, by part: cases, or patches with ``split_by: patch``.
@@ -83,13 +87,7 @@ class Cases:
         return parts
 
 
-def open_cases(
-    key: str,
-    folder: Path,
-    settings: Mapping[str, Any],
-    workers: int = 4,
-    progress: Callable[[int, int], None] | None = None,
-) -> Cases:
+def open_cases(key: str, folder: Path, settings: Mapping[str, Any], workers: int = 4) -> Cases:
     """Open a data set and prepare all of its cases, from the cache where they were prepared before.
 
     Args:
@@ -97,13 +95,12 @@ def open_cases(
         folder: Its root.
         settings: Resolved settings of a run.
         workers: Threads.
-        progress: Called with the number of cases done and of all.
 
     Raises:
         DataError: If the folder or a file is not as expected, in one sentence.
     """
     dataset = open_dataset(key, folder, settings["dataset"])
-    prepared = pipeline.prepare_all(dataset.cases, pipeline_settings(settings), workers=workers, progress=progress)
+    prepared = pipeline.prepare_all(dataset.cases, pipeline_settings(settings), workers=workers)
     facts = [[case.id, case.group, case.digest, *map(str, sorted(case.info.items()))] for case in prepared]
     lines = "\n".join(" ".join(words) for words in facts)
     return Cases(

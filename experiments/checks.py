@@ -13,10 +13,11 @@ from rareseg.experiments._yaml import ConfigError
 from rareseg.experiments.cases import pipeline_settings
 from rareseg.experiments.catalogue import nearest
 from rareseg.experiments.place import Source
-from rareseg.experiments.resolve import arguments_text, cells, loss_at, network_at, sections_at, swept_at, triples
+from rareseg.experiments.resolve import arguments_text, cells, network_at, sections_at, swept_at, triples
 from rareseg.experiments.sections import Config, DatasetSection, Evaluation, Training
 
 NAME = re.compile(r"\w[\w.-]*")
+PATCH = ("pipeline", "patch")
 MEASURED = {"auc": "auc", "hd95": "distances", "assd": "distances"}
 """Metric that no counts hold -> key of `evaluation` that measures it."""
 
@@ -166,8 +167,7 @@ def _point(config: Config, point: Mapping[str, str], source: Source) -> None:
     sections, dataset = sections_at(config, point, source), config.datasets[point["dataset"]]
     pipeline, training = sections["pipeline"], sections["training"]
     if pipeline.analysis != "whole" and pipeline.patch is None:
-        loc = ("pipeline", "patch")
-        _refuse(source, loc, f"is needed with `analysis: {pipeline.analysis}`, for example [48, 48]")
+        _refuse(source, PATCH, f"is needed with `analysis: {pipeline.analysis}`, for example [48, 48]")
     if pipeline.analysis == "patches" and pipeline.patches is None:
         _refuse(source, ("pipeline", "patches"), "is needed with `analysis: patches`, for example {count: 200000}")
     _sides(config, point, dataset, pipeline, source)
@@ -184,7 +184,6 @@ def _point(config: Config, point: Mapping[str, str], source: Source) -> None:
     plain |= {"dataset": dataset.model_dump(mode="json"), "network": network_at(config, point["network"])}
     try:
         pipeline_settings(plain)
-        loss_at(config, point["loss"], {})
     except ValueError as error:
         _refuse(source, ("pipeline",), f"{point['dataset']}: {error}")
 
@@ -192,12 +191,11 @@ def _point(config: Config, point: Mapping[str, str], source: Source) -> None:
 def _sides(config: Config, point: Mapping[str, str], dataset: DatasetSection, pipeline: Any, source: Source) -> None:
     """Refuse a size or a patch that the network cannot halve as often as it must."""
     factor = catalogue.size_factor(config.networks[point["network"]])
-    size = pipeline.patch if pipeline.analysis != "whole" else dataset.size
+    whole = pipeline.analysis == "whole"
+    size, loc = (dataset.size, ("datasets", point["dataset"], "size")) if whole else (pipeline.patch, PATCH)
     if size and any(side % factor for side in size):
-        raise ConfigError(
-            f"{source.path}: {point['dataset']} reaches the network {point['network']} as "
-            f"{' x '.join(map(str, size))}, which must be multiples of {factor}. Change `size` or `patch`"
-        )
+        text = f"{point['dataset']} reaches the network {point['network']} as {' x '.join(map(str, size))}"
+        _refuse(source, loc, f"{text}, of which every side must be a multiple of {factor}")
 
 
 def _validation(key: str, dataset: DatasetSection, training: Training, evaluation: Evaluation, source: Source) -> None:

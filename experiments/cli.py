@@ -7,7 +7,6 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,7 @@ from rareseg.experiments.cases import Cases, open_cases
 from rareseg.experiments.checks import check_division
 from rareseg.experiments.config import ConfigError
 from rareseg.experiments.console import Progresser
-from rareseg.experiments.pool import Pool
+from rareseg.experiments.pool import Pool, exit_code
 
 if TYPE_CHECKING:
     from rareseg.experiments.cluster import Cluster
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
 OTHERS = {"prepare": "prepare", "figures": "paper_figures", "doctor": "doctor"}
 """Commands that train nothing, and their modules."""
-INTERRUPTED = {2: 130}  # by signal; every other ends as SIGTERM does
 
 
 def main(table: str, arguments: list[str] | None = None) -> int:
@@ -46,16 +44,9 @@ def main(table: str, arguments: list[str] | None = None) -> int:
     if table in OTHERS:
         return import_module(f"rareseg.experiments.{OTHERS[table]}").main(arguments)  # the tables need none of it
     console = Console(highlight=False, width=None if sys.stdout.isatty() else options.WIDTH)
-    parsed = options.parser(table).parse_args(arguments)
-    try:
-        path = parsed.config if table == "compare" else options.configuration(table)
-        return Command(path, parsed, console).run()
-    except (ConfigError, datasets.DataError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("Interrupted; what was finished is saved", file=sys.stderr)
-        return 130
+    asked = options.parser(table).parse_args(arguments)
+    path = asked.config if table == "compare" else options.configuration(table)
+    return options.guarded(lambda: Command(path, asked, console).run(), options.results(asked))
 
 
 class Command:
@@ -68,6 +59,7 @@ class Command:
     """
 
     def __init__(self, path: Path, asked: argparse.Namespace, console: Console) -> None:
+        options.check(asked)
         self.path, self.asked, self.console = path, asked, console
         self.settings = [*asked.set, *([f"seeds={options.seeds(asked.seeds)}"] if asked.seeds else [])]
         self.config = config.read(path, asked.profile, self.settings)
@@ -75,7 +67,8 @@ class Command:
         self.points = grid.points(self.config)
         self.selected = grid.select(self.points, asked.only)
         self.tracker: Tracker | None = None
-        self.results = asked.results or options.root() / "results" / asked.profile
+        self.results = options.results(asked)
+        self.runs = len(grid.distinct(self.points))
 
     def run(self) -> int:
         """Do what the options ask for; return the exit code."""
@@ -121,7 +114,7 @@ class Command:
         if stopped is not None:
             again = shlex.join([Path(sys.argv[0]).as_posix(), *sys.argv[1:]])
             self.console.print(f"Interrupted; everything is saved. Go on with: {again}", markup=False, soft_wrap=True)
-            return INTERRUPTED.get(stopped, 143)
+            return exit_code(stopped)
         from rareseg.experiments.report import Report  # imports pandas and Matplotlib
 
         report = Report(
@@ -138,10 +131,10 @@ class Command:
         )
         with store.locked(self.results, self._tell):
             report.write(self.console)
-        finished = sum(one.finished() for one in due)
-        failed = sum(one.selected and not one.finished() for one in due)
+        finished = {one.run.id for one in due if one.finished()}
+        failed = any(one.selected and not one.finished() for one in due)
         seconds = time.monotonic() - began
-        summary = f"{finished} of {len(self.points)} runs are finished, {len(jobs)} were due now; {seconds:.0f} s."
+        summary = f"{len(finished)} of {self.runs} runs are finished, {len(jobs)} were due now; {seconds:.0f} s."
         self.console.print(f"{summary} All files: {self.results / self.table}", markup=False, soft_wrap=True)
         untracked = self.tracker is not None and self.tracker.failed
         return 1 if untracked or (failed and not self.asked.report_only) else 0
@@ -168,7 +161,7 @@ class Command:
     def _protocol(self) -> str:
         """Return whether every stated value is the paper's."""
         changed = {setting.partition("=")[0] for setting in self.asked.set}
-        kept = changed <= {f"training.{key}" for key in grid.HARDWARE}
+        kept = changed <= {"seeds", *(f"training.{key}" for key in grid.HARDWARE)}
         return "paper" if self.asked.profile == "paper" and kept else "other"
 
     def _folder(self, key: str) -> Path:
@@ -221,9 +214,10 @@ class Command:
                 found = open_cases(key, self._folder(key), settings, workers=os.cpu_count() or 1)
                 check_division(key, found.division(settings), settings)
                 opened[key] = found
-            except datasets.DataError:
+            except datasets.DataError as error:
                 if key in self._needed():
                     raise
+                self._tell(f"{key} is left out of the table: {error}")
         return opened
 
     def _check_published(self) -> None:
@@ -247,7 +241,6 @@ class Command:
         for key, cases in opened.items():
             settings = next((one.point.settings for one in due if one.point.dataset == key), None)
             target = self.results / self.table / "splits" / f"{key}.csv"
-            target.parent.mkdir(parents=True, exist_ok=True)
             datasets.write_split(target, cases.division(settings or grid.settings_of(self.config, key)))
 
     def _job(self, one: store.Due) -> dict[str, Any]:
@@ -276,7 +269,6 @@ class Command:
             "memory_gib": cost.memory_gib(known, point.settings),
             "disk_gib": cost.disk_gib(known, point.settings),
             "tried": one.run.record().get("started"),
-            "started": datetime.now(UTC).isoformat(timespec="seconds"),
         }
 
     def _train(self, jobs: list[dict[str, Any]]) -> int | None:
@@ -300,7 +292,7 @@ class Command:
     def _runner(self, jobs: list[dict[str, Any]], report: Callable[[Any], None]) -> "Pool | Cluster":
         """Return what works through the jobs: processes of this machine, or a cluster."""
         log = self.results / "workers.log"
-        due = f"{len(jobs)} of {len(self.points)} runs are due"
+        due = f"{len(jobs)} of {self.runs} runs are due"
         workers = min(self.asked.workers or default_workers(jobs), len(jobs))
         check_disk(self.results, jobs, workers)
         if self.asked.ray:
@@ -314,12 +306,15 @@ class Command:
     def _plan(self) -> Iterator[str]:
         """Yield what would be run, what it costs, and what data is missing."""
         yield f"runs: {len(self.selected)}"
-        if self.selected:
-            yield from cost.plan(self.selected, self._folder)
-        if self.asked.measure and self.selected:
+        due = grid.distinct(self.selected)
+        if len(due) < len(self.selected):
+            yield f"of these {len(due)} are trained; each other is one of them once more, for another cell of the table"
+        if due:
+            yield from cost.plan(due, self._folder)
+        if due and self.asked.measure:
             from rareseg.experiments.measure import measured
 
-            yield from measured(self.selected, self._folder)
+            yield from measured(due, self._folder)
         missing = self._missing()
         if missing:
             yield _missing_sentence(missing)

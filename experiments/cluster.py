@@ -5,17 +5,15 @@ the last checkpoint. All machines need this environment and the results folder u
 """
 
 import os
-import signal
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from rareseg.experiments import hardware
 from rareseg.experiments.config import ConfigError
-from rareseg.experiments.pool import Job, Pool
+from rareseg.experiments.pool import Job, Pool, Stoppable
 
 SECONDS = 10
 """How long a cluster may take to answer."""
@@ -23,7 +21,7 @@ PASSED_ON = ("RARESEG_CACHE", "TF_ENABLE_ONEDNN_OPTS")
 """What is said to the command and meant for its workers on other machines."""
 
 
-class Cluster:
+class Cluster(Stoppable):
     """Works through jobs like a `Pool`, on the cluster that `connect` has joined.
 
     Args:
@@ -33,30 +31,30 @@ class Cluster:
     """
 
     def __init__(self, jobs: Sequence[Job], log: Path, report: Callable[[Mapping[str, Any]], None]) -> None:
+        super().__init__()
         self._ray = import_module("ray")  # of an extra, which the checks of types do not have
         self._jobs, self._log, self._report = list(jobs), log.absolute(), report
         self._tasks: dict[Any, Job] = {}
-        self.signal: int | None = None
 
     def run(self) -> None:
         """Work until no job is left, or until a signal; then ``signal`` says which."""
-        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-        handlers = {number: signal.signal(number, self._stop) for number in numbers}
+        with self._heeding():
+            try:
+                self._work()
+            finally:
+                self._ray.shutdown()
+
+    def _work(self) -> None:
         has_gpus = bool(self._ray.cluster_resources().get("GPU"))
-        try:
-            for job in self._jobs:
-                if self.signal is None:
-                    self._submit(job, has_gpus)
-            while self._tasks and self.signal is None:
-                self._wait()
-            for task in self._tasks:  # to save and end; asked twice, it would not save
-                self._ray.cancel(task, force=False)
-            while self._tasks:
-                self._wait()
-        finally:
-            self._ray.shutdown()
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
+        for job in self._jobs:
+            if self.signal is None:
+                self._submit(job, has_gpus)
+        while self._tasks and self.signal is None:
+            self._wait()
+        for task in self._tasks:  # to save and end
+            self._ray.cancel(task, force=False)
+        while self._tasks:
+            self._wait()
 
     def _submit(self, job: Job, has_gpus: bool) -> None:
         needs = {"num_cpus": job["training"]["threads"], "num_gpus": has_gpus * job["training"]["devices"]}
@@ -79,12 +77,6 @@ class Cluster:
             events = [{"kind": "failed", "run": job["id"], "reason": reason, "dead": True}]
         for event in events:
             self._report(event)
-
-    def _stop(self, number: int, _: FrameType | None) -> None:
-        """Have every task save and end; a second signal does not wait for them."""
-        if self.signal is not None:
-            os._exit(128 + number)
-        self.signal = number
 
 
 def work(job: Mapping[str, Any], log: str) -> list[dict[str, Any]]:

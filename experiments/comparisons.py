@@ -19,6 +19,8 @@ from rareseg.experiments import ink
 from rareseg.experiments.layout import data_of, grid, name
 
 MISSING = "not run"
+FARTHEST = 60
+"""Cases beyond the whiskers that each loss shows; of 40,000 patches all would be a file of megabytes."""
 ON_BLUE = "#fdfdfd"  # not quite white, which is the colour of the paper
 
 
@@ -61,7 +63,8 @@ def _boxes(axes: Axes, values: pd.DataFrame, metric: str) -> None:
         axes.plot([median, median], [place - 0.28, place + 0.28], color=look.colour, linewidth=1.8)
         axes.plot(found.mean(), place, "o", markersize=3.4, color=look.colour)
         outside = found[(found < low) | (found > high)]
-        axes.plot(outside[:60], np.full(min(outside.size, 60), place), "|", markersize=4, color=look.colour)
+        farthest = outside[np.argsort(-np.abs(outside - median), kind="stable")[:FARTHEST]]
+        axes.plot(farthest, np.full(farthest.size, place), "|", markersize=4, color=look.colour)
     axes.set_yticks(range(values.shape[1]), [name(loss) for loss in values])
     axes.set(
         ylim=(values.shape[1] - 0.4, -0.6),
@@ -92,7 +95,7 @@ def _ranks(axes: Axes, values: pd.DataFrame, groups: Sequence[str] | None) -> No
     known = [loss for loss in values if values[loss].notna().any()]
     shares = np.zeros((values.shape[1], len(known)))
     if len(known) > 1:
-        found = evaluation.stability(values[known].to_numpy(), groups).ranks
+        found = np.nan_to_num(evaluation.stability(values[known].to_numpy(), groups))  # nothing known, nothing drawn
         shares[[list(values).index(loss) for loss in known]] = found
     for (loss, rank), share in np.ndenumerate(shares):
         if share == 0:

@@ -6,6 +6,7 @@ Every mistake is named with file, line, key and the nearest valid name.
 one run. Everything stays plain data; networks, losses and batches are built from it late, in the worker processes.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,9 @@ from pydantic import ValidationError
 
 from rareseg.experiments import _yaml, catalogue
 from rareseg.experiments._yaml import ConfigError
-from rareseg.experiments.catalogue import nearest
 from rareseg.experiments.checks import check
 from rareseg.experiments.place import Source
-from rareseg.experiments.resolve import cells, keys_at, merge
+from rareseg.experiments.resolve import cells, merge, mistake
 from rareseg.experiments.sections import Config
 
 __all__ = ["PROFILES", "Config", "ConfigError", "cells", "document", "merge", "read"]
@@ -60,9 +60,15 @@ def document(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[tuple[str
             f"{path}: expected a mapping of keys such as `table` and `grid`, found {type(found).__name__}"
         )
     profiles = found.pop("profiles", None) or {}
-    if unknown := [name for name in profiles if name not in PROFILES]:
-        line = lines[("profiles", unknown[0])]
-        raise ConfigError(f"{path}:{line}: profiles.{unknown[0]} is unknown, known are {', '.join(PROFILES)}")
+    source = Source(path, lines, "paper")
+    if not isinstance(profiles, dict):
+        raise ConfigError(f"{source.place(('profiles',))}: expected a mapping of profiles, found {profiles!r}")
+    for name, changes in profiles.items():
+        place = source.place(("profiles", name))
+        if name not in PROFILES:
+            raise ConfigError(f"{place} is unknown, known are {', '.join(PROFILES)}")
+        if not isinstance(changes, dict | None):
+            raise ConfigError(f"{place}: expected a mapping of what differs, found {changes!r}")
     return found, profiles, lines
 
 
@@ -98,12 +104,17 @@ def _completed(merged: dict[str, Any], path: Path) -> dict[str, Any]:
     """Fill in what follows from the rest: names of table and networks, the leading network and loss."""
     products = merged.get("grid")
     products = [one for one in (products if isinstance(products, list) else [products]) if isinstance(one, dict)]
-    networks, losses = ([name for one in products for name in one.get(kind) or []] for kind in ("network", "loss"))
+    networks, losses = (_words(one.get(kind) for one in products) for kind in ("network", "loss"))
     known = {name: {"name": name} for name in networks if name in catalogue.networks()}
     table = merged.get("table", path.stem)
     leading = {"network": (networks or ["none"])[0], "reference": (losses or ["none"])[0]}
     filled = {"table": table, "title": table, "report": leading, "networks": known}
     return {**filled, **merged, **{key: merge(filled[key], merged.get(key, {})) for key in ("report", "networks")}}
+
+
+def _words(lists: Iterable[Any]) -> list[str]:
+    """Return the names in some lists; what is no list or no name is refused later, with its line."""
+    return [name for names in lists if isinstance(names, list) for name in names if isinstance(name, str)]
 
 
 def _sentence(error: ValidationError, source: Source) -> str:
@@ -112,10 +123,5 @@ def _sentence(error: ValidationError, source: Source) -> str:
         error.errors(), key=lambda one: one["type"] != "extra_forbidden"
     )  # a misspelt key is also a missing one
     loc = tuple(part for part in first["loc"] if not str(part).startswith("function-"))
-    if first["type"] == "extra_forbidden":
-        text = f"{source.place(loc)}: unknown key{nearest(str(loc[-1]), keys_at(loc[:-1]))}"
-    elif first["type"] == "missing":
-        text = f"{source.place(loc)}: is missing"
-    else:
-        text = f"{source.place(loc)}: {first['msg'][0].lower()}{first['msg'][1:]}, found {first['input']!r}"
+    text = f"{source.place(loc)}: {mistake(first, loc)}"
     return f"{text}. {len(others)} more mistakes in this file" if others else text

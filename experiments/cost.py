@@ -13,7 +13,7 @@ from typing import Any
 
 from rareseg import datasets
 from rareseg.experiments.cases import open_dataset
-from rareseg.experiments.convolutions import activations, macs, parameters
+from rareseg.experiments.convolutions import activations, convolutions, macs, parameters
 from rareseg.experiments.grid import Point
 from rareseg.pipeline.preprocess import resampled
 
@@ -30,6 +30,9 @@ GRIDS = {
     "kits19": ((128, 248, 248), (3.22, 1.62, 1.62)),
 }
 """Usual shape of a case that is predicted by windows, and the spacing in mm at which it has it; KiTS19's is UFL's."""
+AROUND = 7 * 2**10
+"""Bytes that a file holds around the kernel of a convolution: bias, normalisation, HDF5's own tables."""
+CGROUP = Path("/sys/fs/cgroup")
 UNKNOWN_SIDE, UNKNOWN_CASES = 256, 100
 """Assumed where only the user's files could tell."""
 
@@ -47,6 +50,7 @@ class Cost:
         steps: Steps until the end.
         validated: Samples that are looked at after each epoch.
         windows: Windows that are predicted in the end.
+        voxels: Of all label maps that come of them.
         macs: Multiply-accumulates of one forward pass of a sample.
     """
 
@@ -58,6 +62,7 @@ class Cost:
     steps: int
     validated: int
     windows: int
+    voxels: int
     macs: int
 
     @classmethod
@@ -77,6 +82,7 @@ class Cost:
         work = macs(settings["network"], shape, known.channels, known.classes)
         whole = settings["pipeline"]["analysis"] == "patches" and settings["pipeline"]["patches"]["split_by"] == "patch"
         windows = test if whole else sizes[2] * _windows(known, settings)
+        voxels = test * math.prod(shape) if whole else sizes[2] * math.prod(known.grid)
         return cls(
             shape,
             known.channels,
@@ -86,6 +92,7 @@ class Cost:
             steps,
             validation,
             windows,
+            voxels,
             work,
         )
 
@@ -237,21 +244,36 @@ def memory_gib(cost: Cost, settings: Mapping[str, Any]) -> float:
 def disk_gib(cost: Cost, settings: Mapping[str, Any]) -> tuple[float, float]:
     """Return the forecast disk space of one run: what it keeps, and what its checkpoints take while it trains.
 
-    It keeps its weights, and label maps, which compress to a bit a voxel or less. A checkpoint holds the weights, two
-    numbers of the optimiser beside each, and the best weights; there are two, while a third is written.
+    It keeps its weights, and label maps, which compress to a quarter of a bit a voxel or less. A checkpoint holds the
+    weights, two numbers of the optimiser beside each, and the best weights; there are two, while a third is written.
     """
-    weights = 4 * parameters(settings["network"], len(cost.shape), cost.channels, cost.classes)
-    maps = cost.windows * math.prod(cost.shape) / 8
+    kernels = 4 * parameters(settings["network"], len(cost.shape), cost.channels, cost.classes)
+    layers = len(convolutions(settings["network"], cost.channels, cost.classes))
+    weights = kernels + AROUND * layers
+    maps = cost.voxels / 32
     return (weights + maps) / 2**30, 3 * 4 * weights / 2**30
 
 
 def free_memory_gib() -> float:
-    """Return the memory that can be had without swapping."""
+    """Return the memory that can be had without swapping; where the system does not say, all that the machine has.
+
+    In a container it is at most what its limit leaves, of which files that are only kept in memory take nothing.
+    """
     path = Path("/proc/meminfo")
-    if path.is_file():
-        fields = dict(line.split(":") for line in path.read_text(encoding="utf-8").splitlines())
-        return int(fields["MemAvailable"].split()[0]) / 2**20
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    if not path.is_file():
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    fields = dict(line.split(":") for line in path.read_text(encoding="utf-8").splitlines())
+    return min(int(fields["MemAvailable"].split()[0]) * 2**10, _left_to_container()) / 2**30
+
+
+def _left_to_container() -> float:
+    """Return the bytes that the limit of a control group leaves, infinity where there is none."""
+    try:
+        limit, held = ((CGROUP / name).read_text(encoding="utf-8").strip() for name in ("memory.max", "memory.current"))
+        kept = dict(line.split() for line in (CGROUP / "memory.stat").read_text(encoding="utf-8").splitlines())
+    except OSError:
+        return math.inf
+    return math.inf if limit == "max" else max(0, int(limit) - int(held) + int(kept["inactive_file"]))
 
 
 def duration(hours: float) -> str:

@@ -18,7 +18,7 @@ from rich.console import Console
 from rareseg import datasets
 from rareseg.datasets.facts import cache_folder
 from rareseg.experiments import cost, hardware
-from rareseg.experiments.options import add_data, root
+from rareseg.experiments.options import add_data, guarded, root
 
 LEAST_GIB = 4
 """Memory and disk space below which the demo may fail."""
@@ -68,10 +68,15 @@ def main(arguments: list[str] | None = None) -> int:
         allow_abbrev=False,
     )
     add_data(parser, root() / "data")
-    options = parser.parse_args(arguments)
+    asked = parser.parse_args(arguments)
+    return guarded(lambda: _tell(asked.data))
+
+
+def _tell(data: Path) -> int:
+    """Print what is found; return the exit code."""
     console = Console(highlight=False, markup=False, soft_wrap=True)
     worst = 0
-    for finding in look(options.data):
+    for finding in look(data):
         console.print(f"{finding.state:8} {finding.about:9} {finding.found}")
         if finding.mend:
             console.print(f"{'':18} -> {finding.mend}")
@@ -134,7 +139,8 @@ def _devices(backend: str) -> Iterator[Finding]:
     quiet = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "2"}
     try:
         done = subprocess.run(command, env=quiet, capture_output=True, text=True, timeout=SECONDS, check=False)
-        answer, reason = done.stdout.strip(), (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
+        answer = "" if done.returncode else done.stdout.strip()
+        reason = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
     except subprocess.TimeoutExpired:
         answer, reason = "", f"no answer within {SECONDS} s"
     if not answer:

@@ -1,11 +1,13 @@
 """Example segmentations: image, truth, one column per loss (UFL, Fig. 4 to 6).
 
 In 2D pixels are coloured by what the prediction makes of them; of a volume the axial slice with the most foreground is
-shown. With several classes the outlines of the first two are drawn on the image instead.
+shown. With several classes the outline of each is drawn on the image instead.
 """
 
 from __future__ import annotations
 
+import colorsys
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.patches import Patch
 from PIL import Image
 
@@ -26,17 +29,19 @@ LONGEST = 192
 
 WHITE, MAGENTA, LIME, OUTSIDE = (1.0, 1.0, 1.0), (0.93, 0.0, 0.75), (0.25, 0.85, 0.25), (0.35, 0.35, 0.35)
 NEARLY_WHITE, NEARLY_BLACK = "#fdfdfd", "#060606"  # of the legend: a dark page turns round white paper and black ink
-CLASSES = {"kidney": "#ff2a2a", "tumour": "#3a7bff"}
-"""Outlines of the first and second class; KiTS19 is the data set that has two."""
+OUTLINES = ("#ff2a2a", "#3a7bff", "#ffc21a", "#2ad45f", "#d94bff", "#1fd6d6")
+"""Colours of the first classes, in their order; of more classes each further one has a hue of its own."""
+GOLDEN = 0.618
+"""Share of the circle of hues between one further class and the next, which brings no two of them together."""
 
 
 def examples(rows: Sequence[Mapping[str, Any]], title: str, path: Path, *, data: str) -> tuple[Path, Path]:
     """Draw example segmentations: image, truth, one column per loss (UFL, Fig. 4 to 6).
 
     Args:
-        rows: One mapping per case: ``id``; ``image`` (H, W, 3) or (H, W), uint8 or float 0 to 1; ``truth`` (H, W),
-            classes 0, 1, ...; ``predictions``, per loss (H, W) or None where the run is missing; where there is one
-            ``mask`` (H, W), bool, outside of which nothing counts.
+        rows: One mapping per case: ``id``; ``image`` (H, W, 3) or (H, W), uint8 or float 0 to 1; ``classes``, the names
+            of 0, 1, ...; ``truth`` (H, W), of such numbers; ``predictions``, per loss (H, W) or None where the run is
+            missing; where there is one ``mask`` (H, W), bool, outside of which nothing counts.
         title: Data set and network.
         path: Where to write, without suffix.
         data: ``real``, ``subset`` or ``phantom``.
@@ -64,8 +69,8 @@ def examples(rows: Sequence[Mapping[str, Any]], title: str, path: Path, *, data:
 
 def _signs(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the colours of the legend."""
-    if any(map(_of_several_classes, rows)):
-        return CLASSES
+    if several := [row for row in rows if len(row["classes"]) > 2]:
+        return {sign: colour for row in several for sign, colour in _palette(row["classes"]).items()}
     signs = {
         "true positive": NEARLY_WHITE,
         "false positive": MAGENTA,
@@ -75,16 +80,18 @@ def _signs(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return signs | ({"outside the mask": OUTSIDE} if any(row.get("mask") is not None for row in rows) else {})
 
 
-def _of_several_classes(row: Mapping[str, Any]) -> bool:
-    labels = [row["truth"], *row["predictions"].values()]
-    return any(np.max(label) > 1 for label in labels if label is not None)
+def _palette(classes: Sequence[str]) -> dict[str, str]:
+    """Return the colour of each class but the background."""
+    hues = (GOLDEN * further % 1 for further in itertools.count(1))
+    colours = itertools.chain(OUTLINES, (to_hex(colorsys.hsv_to_rgb(hue, 0.8, 1)) for hue in hues))
+    return dict(zip(classes[1:], colours, strict=False))
 
 
 def _example(line: Iterable[Axes], row: Mapping[str, Any], losses: list[str]) -> None:
     """Draw one case: image, truth, predictions."""
     image, truth, *predictions = line
     inside = np.ones(row["truth"].shape, bool) if row.get("mask") is None else np.asarray(row["mask"], bool)
-    show = _outlines if _of_several_classes(row) else _pixels
+    show = _outlines if len(row["classes"]) > 2 else _pixels
     image.imshow(smaller(row["image"]), cmap="gray")
     image.set_ylabel(_shortened(str(row["id"])), fontsize=6.5)
     show(truth, row, row["truth"], inside)
@@ -110,7 +117,7 @@ def _outlines(axes: Axes, row: Mapping[str, Any], prediction: np.ndarray, inside
     image = smaller(row["image"])
     axes.imshow(np.where(smaller(inside, sharp=True), image, image // 2), cmap="gray")
     labels = smaller(prediction, sharp=True)
-    for label, colour in enumerate(CLASSES.values(), start=1):
+    for label, colour in enumerate(_palette(row["classes"]).values(), start=1):
         if (labels == label).any():
             axes.contour(labels == label, levels=[0.5], colors=[colour], linewidths=0.7)
 

@@ -52,6 +52,14 @@ def points(config: Config) -> list[Point]:
     ]
 
 
+def distinct(all_points: Sequence[Point]) -> list[Point]:
+    """Return the points that are a run of their own: of several that share one, the first."""
+    found: dict[str, Point] = {}
+    for point in all_points:
+        found.setdefault(identity(point, "", ""), point)
+    return list(found.values())
+
+
 def settings_of(config: Config, dataset: str) -> dict[str, Any]:
     """Return the settings of the first point of a data set; without a network or a loss where nothing is trained."""
     first = next((point for point in triples(config) if point["dataset"] == dataset), {"dataset": dataset})

@@ -71,7 +71,8 @@ def gpus() -> list[str]:
     allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
     if allowed is not None:
         return [one.strip() for one in allowed.split(",") if one.strip() not in ("", "-1")]
-    return sorted(path.name.removeprefix("nvidia") for path in Path("/dev").glob("nvidia[0-9]*"))
+    # From 0 on, as CUDA counts those that are here; the numbers of the files are those of the whole machine.
+    return [str(number) for number, _ in enumerate(Path("/dev").glob("nvidia[0-9]*"))]
 
 
 def processor() -> str:
@@ -119,5 +120,9 @@ def peak_memory(whose: int = resource.RUSAGE_SELF) -> int:
     marks = [int(line.split()[1]) for line in lines if line.startswith("VmHWM:")]  # in KiB
     if whose == resource.RUSAGE_SELF and marks:
         return marks[0] // 2**10
-    scale = 2**20 if sys.platform == "darwin" else 2**10
-    return resource.getrusage(whose).ru_maxrss // scale
+    return mebibytes(resource.getrusage(whose))
+
+
+def mebibytes(usage: resource.struct_rusage) -> int:
+    """Return the high-water mark of memory that the system gives with the usage of a process."""
+    return usage.ru_maxrss // (2**20 if sys.platform == "darwin" else 2**10)

@@ -192,9 +192,15 @@ def decimals_of(long: pd.DataFrame) -> dict[str, int]:
     return decimals
 
 
+def measured(long: pd.DataFrame) -> pd.DataFrame:
+    """Return the cells that have a value of ours, or all where none has."""
+    found = long[long["ours"].notna()]
+    return found if len(found) else long
+
+
 def data_of(long: pd.DataFrame) -> str:
     """Return ``phantom``, ``subset`` or ``real``: the least real data that any cell was measured on."""
-    found = set(long["data"].dropna())
+    found = set(measured(long)["data"].dropna())
     return next((kind for kind in ("phantom", "subset") if kind in found), "real")
 
 

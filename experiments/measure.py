@@ -37,7 +37,7 @@ def measured(points: Sequence[Point], folder_of: Callable[[str], Path]) -> Itera
         dataset, network = same[0].dataset, same[0].network
         settings, folder = same[0].settings, folder_of(dataset)
         known = cost.Cost.of(dataset, settings, folder)
-        found = _tried(dataset, settings, folder, known)
+        found = tried(dataset, settings, folder, known)
         hours = run_seconds(known, found) / 3600
         total += hours * len(same) + found["start"] / 3600
         samples = f"{found['sample'] * 1000:.1f} ms a sample" if found["sample"] else "no data here to time samples"
@@ -58,8 +58,22 @@ def run_seconds(known: cost.Cost, found: Mapping[str, float]) -> float:
     return trained + looked + math.ceil(known.windows / known.batch) * found["test"]
 
 
-def _tried(dataset: str, settings: Mapping[str, Any], folder: Path, known: cost.Cost) -> dict[str, float]:
-    """Start a process that tries it, and return what it measured."""
+def tried(dataset: str, settings: Mapping[str, Any], folder: Path, known: cost.Cost) -> dict[str, float]:
+    """Start a process that tries it, and return what it measured.
+
+    Args:
+        dataset: Key of the data set.
+        settings: Of a run.
+        folder: Root of the data set.
+        known: What the run amounts to.
+
+    Returns:
+        Seconds ``start`` of the process with its first step, ``step`` and ``test`` of a batch, ``sample``, 0 where
+        there is no data; and the high-water mark ``peak_mib``.
+
+    Raises:
+        DataError: The process failed.
+    """
     job = {"dataset": dataset, "settings": settings, "folder": str(folder)}
     job |= {"shape": known.shape, "channels": known.channels, "classes": known.classes}
     done = subprocess.run(

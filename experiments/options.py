@@ -1,11 +1,13 @@
-"""The command line of every script: which options there are, and where files lie that it does not name."""
+"""The command line of every script: its options, where files lie that it does not name, how it tells what is wrong."""
 
 import argparse
 import os
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+from rareseg import datasets
 from rareseg.experiments._yaml import ConfigError
 from rareseg.experiments.config import PROFILES
 
@@ -66,7 +68,7 @@ def add_places(found: argparse.ArgumentParser) -> None:
 def _how(found: argparse.ArgumentParser) -> None:
     """Add what says what to do."""
     found.add_argument(
-        "--workers", type=_positive, help="runs at once (default: what cores, threads and free memory allow)"
+        "--workers", type=positive, help="runs at once (default: what cores, threads and free memory allow)"
     )
     found.add_argument(
         "--ray",
@@ -98,11 +100,66 @@ def _how(found: argparse.ArgumentParser) -> None:
     )
 
 
-def _positive(text: str) -> int:
-    number = int(text)
+def positive(text: str) -> int:
+    """Read a whole number from 1, for argparse."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
     if number < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text}")
     return number
+
+
+IDLE = {
+    ("workers", "ray"): "the cluster decides how many runs there are at once",
+    ("ray", "report_only"): "nothing is trained",
+    ("track", "report_only"): "nothing is trained",
+}
+"""Option, another beside which it does nothing, and why."""
+
+
+def check(asked: argparse.Namespace) -> None:
+    """Refuse options that would be ignored.
+
+    Raises:
+        ConfigError: Names the option, and the other that it needs or cannot have.
+    """
+    if asked.measure and not asked.dry_run:
+        raise ConfigError("--measure goes with --dry-run; give both")
+    for (option, other), reason in IDLE.items():
+        if getattr(asked, option) and getattr(asked, other):
+            names = f"--{option} does nothing beside --{other.replace('_', '-')}"
+            raise ConfigError(f"{names}: {reason}; leave one of them out")
+
+
+def guarded(work: Callable[[], int], results: Path | None = None) -> int:
+    """Return the exit code of a command; what the user must change is one sentence, and an interruption is one.
+
+    Args:
+        work: The command.
+        results: Where everything goes, if it has such a folder.
+    """
+    try:
+        return work()
+    except (ConfigError, datasets.DataError) as error:
+        print(error, file=sys.stderr)
+    except OSError as error:
+        print(_refused(error, results), file=sys.stderr)
+    except KeyboardInterrupt:
+        print("Interrupted; what was finished is saved. Go on with the same command", file=sys.stderr)
+        return 130
+    return 2
+
+
+def _refused(error: OSError, results: Path | None) -> str:
+    """Return one sentence for what the system refused; another folder helps where it is a file of the results."""
+    cause = error.strerror or error
+    if error.filename is None:
+        return f"a file cannot be read or written: {cause}. Make room, or correct permissions"
+    inside = results is not None and Path(error.filename).absolute().is_relative_to(results.absolute())
+    remedy = "give another folder with --results" if inside else "correct its permissions"
+    return f"{error.filename} cannot be read or written: {cause}. Make room, or {remedy}"
 
 
 def seeds(text: str) -> list[int]:
@@ -120,11 +177,15 @@ def seeds(text: str) -> list[int]:
 
 
 def again(table: str, asked: argparse.Namespace) -> str:
-    """Return the call that makes the same results: its script, profile, changes and seeds."""
+    """Return the call that makes the same results: its script, profile, selection, changes and seeds.
+
+    Where data and results lie is left out: reports are committed, and the folders of one machine say nothing elsewhere.
+    """
     script = ["compare_losses.py", str(asked.config)] if "config" in asked else [f"reproduce_{table}.py"]
-    changes = [text for change in asked.set for text in ("--set", change)]
-    seeds = ["--seeds", asked.seeds] if asked.seeds else []
-    return shlex.join(["uv", "run", f"scripts/{script[0]}", *script[1:], "--profile", asked.profile, *changes, *seeds])
+    call = ["uv", "run", f"scripts/{script[0]}", *script[1:], "--profile", asked.profile]
+    for option, values in (("--only", asked.only), ("--set", asked.set), ("--seeds", [asked.seeds])):
+        call += [text for value in values if value for text in (option, value)]
+    return shlex.join(call)
 
 
 def add_data(parser: argparse.ArgumentParser, usual: Path | None = None) -> None:
@@ -145,6 +206,11 @@ def root() -> Path:
         if script.parent.name == "scripts" and (script.parents[1] / "configs").is_dir()
         else Path.cwd()
     )
+
+
+def results(asked: argparse.Namespace) -> Path:
+    """Return where everything goes, by profile where no folder is asked for."""
+    return asked.results or root() / "results" / asked.profile
 
 
 def configuration(table: str) -> Path:

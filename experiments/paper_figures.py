@@ -58,11 +58,8 @@ DRAWN = (
 def main(arguments: list[str] | None = None) -> int:
     """Draw all figures below ``<results>/figures/``; return 0, or 2 where the user must change something."""
     asked = _parser().parse_args(arguments)
-    try:
-        return _draw(asked, asked.results or options.root() / "results" / asked.profile)
-    except (ConfigError, datasets.DataError) as error:
-        print(error, file=sys.stderr)
-        return 2
+    results = options.results(asked)
+    return options.guarded(lambda: _draw(asked, results), results)
 
 
 def _draw(asked: argparse.Namespace, results: Path) -> int:
@@ -147,13 +144,13 @@ def _over_gamma(results: Path, path: Path) -> str:
 
     from rareseg.experiments import comparisons, layout, pictures, stored
 
-    panels, kinds = {}, []
+    panels, seen = {}, {}
     for table, dataset in SWEPT.items():
         long, _, sweep = stored.read_tables(results / table)
         panels |= {dataset: pictures.gamma_panels(sweep, long).get(dataset, {})}
-        kinds += [long[["data"]]] if len(long) else []
+        seen |= {table: long} if panels[dataset] else {}
     if not any(panels.values()):
         return _missing(path, "UFL, Fig. 3: DSC over gamma", next(iter(SWEPT)))
-    data = layout.data_of(pd.concat(kinds))
+    data = layout.data_of(pd.concat(seen.values()))
     comparisons.over_gamma(panels, "UFL, Fig. 3: DSC over gamma", path, data=data)
-    return f"UFL, Fig. 3: DSC over gamma, from {', '.join(SWEPT)}"
+    return f"UFL, Fig. 3: DSC over gamma, from {', '.join(seen)}"

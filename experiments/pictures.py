@@ -19,7 +19,7 @@ from rareseg.experiments.store import Due
 
 MOST_ROWS = 12
 """Lines that a reader can tell apart; of more rows, as those of ALL's Table 1, the matrix alone is drawn."""
-DRAWING = 4
+DRAWING = 5
 """Counts up when figures change, so that stored ones are drawn again."""
 
 
@@ -220,8 +220,9 @@ class Pictures:
             ending, title = _with_class(name, end, block.title)
             yield Picture(
                 f"distributions-{ending}",
-                "Left: cases; line: median, point: mean. Middle: share of cases above a value. Right: how often each "
-                "loss takes each rank when cases are drawn again.",
+                f"Left: cases, of those beyond the whiskers the {comparisons.FARTHEST} farthest; line: median, point: "
+                "mean. Middle: share of cases above a value. Right: how often each loss takes each rank when cases are "
+                "drawn again.",
                 lambda path, values=values, title=title: comparisons.distributions(
                     values, title, path, data=kind, metric=self.metric, groups=list(block.groups[values.index])
                 ),
@@ -270,8 +271,8 @@ class Pictures:
         if case not in prepared:
             return
         settings = next(one.point.settings["evaluation"] for one in self.due if one.point.dataset == block.dataset)
-        source = cases.originals[case] if settings["grid"] == "original" else prepared[case]
-        shown = example(source, cases.originals[case], block.runs, fov=settings["mask"] == "fov")
+        source = cases.counted(prepared[case], settings["grid"])
+        shown = example(source, cases.originals[case], cases.classes, block.runs, fov=settings["mask"] == "fov")
         examples.examples([shown], block.title, path, data=cases.kind)
 
 
@@ -299,12 +300,15 @@ def median_case(runs: dict[str, Due]) -> str:
     return str(dsc.sort_values(kind="stable").index[(len(dsc) - 1) // 2]) if len(dsc) else ""
 
 
-def example(source: Any, original: Any, runs: dict[str, Due | None], *, fov: bool) -> dict[str, Any]:
+def example(
+    source: Any, original: Any, classes: Sequence[str], runs: dict[str, Due | None], *, fov: bool
+) -> dict[str, Any]:
     """Return one row of ``examples.examples``; of a volume, its axial slice with the most foreground.
 
     Args:
         source: The case on the grid of the evaluation.
         original: The case as it is on disk, which knows in what order the axes of its files are.
+        classes: Name of each class, the background's first.
         runs: Row -> run, None where none is finished.
         fov: Whether nothing counts outside the field of view.
     """
@@ -320,7 +324,7 @@ def example(source: Any, original: Any, runs: dict[str, Due | None], *, fov: boo
         image = np.clip((image - low) / max(float(high - low), 1e-6), 0, 1)
     paths = {row: one and stored.label_map(one, source.id) for row, one in runs.items()}
     predictions = {row: path and original.read_written(path)[where] for row, path in paths.items()}
-    shown = {"id": source.id, "image": image, "truth": truth[where], "predictions": predictions}
+    shown = {"id": source.id, "image": image, "classes": classes, "truth": truth[where], "predictions": predictions}
     return shown if mask is None else shown | {"mask": np.asarray(mask)[where]}
 
 

@@ -7,14 +7,14 @@ those that the others do, to take over the runs of a command that dies.
 
 import json
 import os
-import resource
 import selectors
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -24,6 +24,8 @@ from rareseg.experiments import grid, hardware, store
 Job = Mapping[str, Any]
 WORKER = ("-m", "rareseg.experiments.worker")
 ENDS = ("finished", "interrupted", "diverged", "failed")
+ECHO_SECONDS = 2
+"""How long a further signal is the first once more: uv passes on what its process group gets, and so both reach us."""
 
 
 class Child:
@@ -70,16 +72,63 @@ class Child:
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         return [json.loads(line) for line in lines] if chunk else None
 
-    def close(self) -> None:
-        """Let the process end, and wait for it."""
+    def close(self) -> int:
+        """Let the process end, wait for it, and return the memory in MiB that it held at most, 0 if nobody knows."""
         if self.process.stdin:
             with suppress(BrokenPipeError):  # of what a dead worker did not read
                 self.process.stdin.close()
+        peak = 0
+        with suppress(ChildProcessError):  # who asked it to end has seen its end
+            _, status, usage = os.wait4(self.process.pid, 0)  # of it alone; `getrusage` knows the largest child
+            self.process.returncode = os.waitstatus_to_exitcode(status)
+            peak = hardware.mebibytes(usage)
         self.process.wait()
         os.close(self.events)
+        return peak
 
 
-class Pool:
+class Stoppable:
+    """Works until a signal asks it to save and end; one that comes `ECHO_SECONDS` later ends it at once.
+
+    Attributes:
+        signal: The first signal, None before it.
+    """
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self._asked = 0.0
+
+    @contextmanager
+    def _heeding(self) -> Iterator[None]:
+        """Take the signals of this process."""
+        handlers = {one: signal.signal(one, self._stop) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
+        try:
+            yield
+        finally:
+            for one, handler in handlers.items():
+                signal.signal(one, handler)
+
+    def _stop(self, number: int, _: FrameType | None) -> None:
+        if self.signal is None:
+            self.signal, self._asked = number, time.monotonic()
+            self._save()
+        elif time.monotonic() - self._asked > ECHO_SECONDS:
+            self._give_up()
+            os._exit(exit_code(number))
+
+    def _save(self) -> None:
+        """Ask those who work to save and end."""
+
+    def _give_up(self) -> None:
+        """End those who work at once."""
+
+
+def exit_code(number: int) -> int:
+    """Return the exit code of a command that a signal has ended."""
+    return 128 + (signal.SIGINT if number == signal.SIGINT else signal.SIGTERM)
+
+
+class Pool(Stoppable):
     """Works through jobs.
 
     Args:
@@ -92,39 +141,38 @@ class Pool:
     def __init__(
         self, jobs: Sequence[Job], workers: int, log: Path, report: Callable[[Mapping[str, Any]], None]
     ) -> None:
+        super().__init__()
         self._waiting, self._workers, self._log, self._report = list(jobs), workers, log, report
         self._children: list[Child] = []
         self._selector = selectors.DefaultSelector()
-        self.signal: int | None = None
 
     def run(self) -> None:
         """Work until no job is left, or until a signal; then ``signal`` says which."""
-        handlers = {one: signal.signal(one, self._stop) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
-        try:
-            self._fill()
-            told = False
-            while (working := any(child.job for child in self._children)) or (self._waiting and self.signal is None):
-                if not working and not told:
-                    self._report({"kind": "waiting", "runs": len(self._waiting)})
-                told = told or not working
-                for key, _ in self._selector.select(timeout=1):
-                    self._listen(key.data)
-                self._fill()
-        finally:
-            for child in list(self._children):
-                self._retire(child)
-            for one, handler in handlers.items():
-                signal.signal(one, handler)
+        with self._heeding():
+            try:
+                self._work()
+            finally:
+                for child in list(self._children):
+                    self._retire(child)
 
-    def _stop(self, number: int, _: FrameType | None) -> None:
-        """Ask every worker to save and end; a second signal does not wait for them."""
-        if self.signal is not None:
-            for child in self._children:
-                child.process.kill()
-            os._exit(128 + number)
-        self.signal = number
+    def _work(self) -> None:
+        self._fill()
+        told = False
+        while (working := any(child.job for child in self._children)) or (self._waiting and self.signal is None):
+            if not working and not told:
+                self._report({"kind": "waiting", "runs": len(self._waiting)})
+            told = told or not working
+            for key, _ in self._selector.select(timeout=1):
+                self._listen(key.data)
+            self._fill()
+
+    def _save(self) -> None:
         for child in self._children:
             child.process.terminate()
+
+    def _give_up(self) -> None:
+        for child in self._children:
+            child.process.kill()
 
     def _fill(self) -> None:
         """Give jobs to idle workers, and start workers where there may be more; a signal may come at any time."""
@@ -201,16 +249,15 @@ class Pool:
         """Say how a worker died, and of what run."""
         self._selector.unregister(child.events)
         self._children.remove(child)
-        child.close()
+        memory = child.close()
         if child.job is not None and self.signal is not None:  # before it could be asked to save
             reason = "its worker has ended; what was saved before stands"
             self._report({"kind": "interrupted", "run": child.job["id"], "reason": reason})
         elif child.job is not None:
             status = child.process.returncode
             cause = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
-            memory = hardware.peak_memory(resource.RUSAGE_CHILDREN)
             reason = f"the worker process died ({cause}; it held {memory} MiB at most); what it printed last is in "
-            reason += "log.txt. Too little memory is the commonest cause"
+            reason += f"log.txt, or in {self._log} if it had not begun. Too little memory is the commonest cause"
             self._report({"kind": "failed", "run": child.job["id"], "reason": reason, "dead": True})
 
     def _retire(self, child: Child) -> None:

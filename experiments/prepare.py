@@ -22,7 +22,7 @@ from rareseg.experiments import config, contact_sheet, inventory, store
 from rareseg.experiments.cases import open_dataset
 from rareseg.experiments.catalogue import nearest
 from rareseg.experiments.config import ConfigError
-from rareseg.experiments.options import WIDTH, add_data, root
+from rareseg.experiments.options import WIDTH, add_data, guarded, positive, root
 from rareseg.pipeline.preprocess import STEPS
 
 PROGRESS_SECONDS = 30
@@ -36,18 +36,12 @@ def main(arguments: list[str] | None = None) -> int:
     """
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
     options = _parser().parse_args(arguments)
-    try:
+
+    def work() -> int:
         with store.locked(options.results, lambda sentence: console.print(sentence, markup=False, soft_wrap=True)):
             return Command(options, console).run()
-    except (ConfigError, datasets.DataError) as error:
-        print(error, file=sys.stderr)
-    except OSError as error:
-        place = error.filename or options.results
-        print(f"{place} cannot be written ({error.strerror or error}); make room, or give --results", file=sys.stderr)
-    except KeyboardInterrupt:
-        print("Interrupted; what was cached stays. Go on with the same command.", file=sys.stderr)
-        return 130
-    return 2
+
+    return guarded(work, options.results)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -86,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         help="what a split keeps on one side: none, image, sequence, or a fact of the cases (default: as configured)",
     )
     parser.add_argument("--afresh", action="store_true", help="read every file again, also those that did not change")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="threads (default: all cores)")
+    parser.add_argument("--workers", type=positive, default=os.cpu_count() or 1, help="threads (default: all cores)")
     parser.add_argument("--no-cache", action="store_true", help="keep no prepared cases")
     return parser
 
@@ -96,12 +90,17 @@ class Prepared:
     """What became of one data set.
 
     Attributes:
-        report: What reading it showed.
+        reports: What reading it showed, by each plan.
         rows: Lines of the table, by `COLUMNS`.
     """
 
-    report: Any
+    reports: list[Any]
     rows: list[dict[str, Any]]
+
+    @property
+    def faults(self) -> list[str]:
+        """Why cases cannot be used, each once."""
+        return list(dict.fromkeys(str(fault) for report in self.reports for fault in report.faults))
 
 
 class Command:
@@ -120,8 +119,6 @@ class Command:
         if unknown:
             known = dict.fromkeys((*datasets.names(), *self.plans, "folder"))
             raise ConfigError(f"unknown data set `{unknown[0]}`{nearest(unknown[0], known)}")
-        if options.workers < 1:
-            raise ConfigError(f"--workers {options.workers}: expected a whole number from 1")
         self.root = options.phantoms or Path(options.data)
         self.keys = options.keys or self._present()
 
@@ -140,9 +137,8 @@ class Command:
         if done:
             self._write_tables(done)
         for key, one in done.items():
-            if one.report.faults:
-                count, first = len(one.report.faults), one.report.faults[0]
-                failed.append(f"{key}: {count} cases cannot be used, the first: {first}")
+            if one.faults:
+                failed.append(f"{key}: {len(one.faults)} cases cannot be used, the first: {one.faults[0]}")
         for sentence in failed:
             print(sentence, file=sys.stderr)
         return 2 if failed else 0
@@ -174,17 +170,18 @@ class Command:
             datasets.make_phantoms(key, self.root / key)
         home = self.options.results / key
         rows: list[dict[str, Any]] = []
-        report, told = None, ""
+        reports, told = [], ""
         for plan in inventory.planned(self.plans, key):
             dataset = open_dataset(key, self._folder(key, plan), plan.section)
             report = self._report(key, dataset)
+            reports.append(report)
             good = [check.case for check in report.checks]
             if told != (told := str(report)):
                 self._show(key, report, good, home)
             parts = self._split(plan, good, home)
             rows += inventory.rows_of(key, report, plan, parts, self._cache(key, plan, good))
         self.console.print(f"  {time.monotonic() - began:.0f} s; all files: {home}", markup=False, soft_wrap=True)
-        return Prepared(report, rows)
+        return Prepared(reports, rows)
 
     def _report(self, key: str, dataset: datasets.Dataset) -> Any:
         """Read every case, or recall what was read."""
@@ -256,8 +253,8 @@ class Command:
         inventory.write(self.options.results, rows)
         self.console.print(inventory.console(rows))
         for key, one in done.items():
-            if one.report.dataset.state == "subset":
-                count, full = len(one.report.dataset.cases), one.report.dataset.full_size
+            if subsets := [report.dataset for report in one.reports if report.dataset.state == "subset"]:
+                count, full = len(subsets[0].cases), subsets[0].full_size
                 self.console.print(
                     f"warning: {key} is a subset, {count} of {full} cases: its numbers are not the papers'",
                     markup=False,

@@ -4,21 +4,22 @@
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
 from rich.console import Console
 
-from rareseg import evaluation
+from rareseg import evaluation, pipeline
 from rareseg.datasets import whole
 from rareseg.evaluation.overlap import canonical
-from rareseg.experiments import grid, layout, page, stored, tables
-from rareseg.experiments.cases import Cases
+from rareseg.experiments import grid, layout, page, scoring, stored, tables
+from rareseg.experiments.cases import Cases, pipeline_settings
 from rareseg.experiments.choices import choices
 from rareseg.experiments.config import Config
 from rareseg.experiments.pictures import Pictures
@@ -27,6 +28,8 @@ from rareseg.experiments.stored import Frames
 
 BASELINE_CASES = 200
 """Of more test cases, such as 40,000 patches, every n-th is thresholded: a yardstick, not a result."""
+CERTAIN = 100.0
+"""Logit of what a rule says, of which softmax makes 0 and 1."""
 WORST = 5
 SELECTION = {"validation": "the point with the best validation DSC", "best_test": "the point with the best test DSC"}
 
@@ -80,6 +83,11 @@ class Report:
     profile: str = "paper"
     again: str = ""
     case: str = ""
+
+    @cached_property
+    def _runs(self) -> list[Due]:
+        """The runs, each once though several points of a sweep may share it."""
+        return list({one.run.id: one for one in self.due}.values())
 
     @property
     def folder(self) -> Path:
@@ -189,7 +197,7 @@ class Report:
 
     def _heading(self, made: Tables) -> dict[str, Any]:
         """Return title, verdict, choices and the machines that the numbers come from."""
-        finished = [one for one in self.due if one.finished()]
+        finished = [one for one in self._runs if one.finished()]
         records = [one.run.record() for one in finished]
         machines = [record["machine"] for record in records]
         selection: Any = self.config.report.gamma_selection
@@ -227,7 +235,7 @@ class Report:
                 yield f"{key}: {cases.kind} data; these numbers say nothing about the paper."
 
     def _failed(self) -> Iterator[str]:
-        for one in self.due:
+        for one in self._runs:
             record = one.run.record()
             if not one.finished() and record.get("reason"):
                 yield f"{one.run.id}: {record['state']}, {record['reason']}"
@@ -269,7 +277,7 @@ class Report:
             "choices": choices(source),
             "failed": list(self._failed()),
             "sections": [{**section, "worst": self._worst(section)} for section in drawn.sections],
-            "runs": [_run_row(one) for one in self.due],
+            "runs": [_run_row(one) for one in self._runs],
             "again": [
                 self.again,
                 f"{self.again} --report-only    # tables and report alone, from what is stored",
@@ -300,7 +308,7 @@ class Report:
         rows = []
         for case, value in means.items():
             maps = [(label, stored.label_map(one, str(case))) for label, one in runs]
-            links = [(label, f"../{path.relative_to(self.results)}") for label, path in maps if path is not None]
+            links = [(label, f"../{quote(path.relative_to(self.results).as_posix())}") for label, path in maps if path]
             rows.append({"id": str(case), "value": f"{value:.3f}", "links": links})
         return rows
 
@@ -309,27 +317,42 @@ def _baseline_rows(key: str, cases: Cases, settings: Any, metric: str) -> list[l
     """Return one row per baseline and metric."""
     test = cases.parts(settings)["test"]
     test = test[:: -(-len(test) // BASELINE_CASES)]
-    truths = [np.asarray(case.read_label()) for case in test]
     masks = [case.read_mask() for case in test] if settings["evaluation"]["mask"] == "fov" else None
-    images = [np.asarray(case.read_image()) for case in test]
-    best = evaluation.best_threshold(images, truths, masks, metric)
-    found = {
-        "all background": [np.zeros_like(truth) for truth in truths],
-        "best threshold": [best.apply(image) for image in images],
-    }
-    rows = []
-    section = settings["evaluation"]
-    for baseline, maps in found.items():
-        counted = [
-            evaluation.counts(*pair, 2, mask=mask)[1]
-            for *pair, mask in zip(truths, maps, masks or [None] * len(maps), strict=True)
-        ]
-        known = [name for name in section["metrics"] if name not in ("auc", *evaluation.DISTANCES)]
-        values = evaluation.metrics(np.stack(counted), known, section["empty"])
-        for name, value in values.items():
-            mean = float(evaluation.mean_of_defined(value))
-            rows.append([baseline, key, name, evaluation.FOREGROUND, mean, cases.kind])
-    return rows
+    images, truths = [np.asarray(case.read_image()) for case in test], [np.asarray(case.read_label()) for case in test]
+    best = evaluation.best_threshold(images, truths, masks, metric)  # as a network sees them: files may be far larger
+    rules = {"all background": lambda image: np.zeros(image.shape[:-1], np.uint8), "best threshold": best.apply}
+    return [
+        [baseline, key, name, evaluation.FOREGROUND, value, cases.kind]
+        for baseline, rule in rules.items()
+        for name, value in _measured(rule, cases, test, settings).items()
+    ]
+
+
+def _measured(
+    rule: Callable[[np.ndarray], np.ndarray], cases: Cases, test: Sequence[Any], settings: Any
+) -> dict[str, float]:
+    """Return the metrics of a rule, image -> label map, counted and averaged as those of the networks beside it."""
+    section, drawing = settings["evaluation"], pipeline_settings(settings)
+
+    def forward(images: np.ndarray) -> np.ndarray:
+        maps = np.stack([rule(image) for image in images]).astype(np.float32)
+        return CERTAIN * np.stack([1 - maps, maps], axis=-1)
+
+    batches = scoring.Batchwise(drawing.batch_size, 2) if section["aggregation"] == "keras_batch" else None
+    output = "probabilities" if batches else "label"
+    maps = pipeline.predict_many(forward, test, drawing, grid=section["grid"], output=output)
+    counted = []
+    for (_, truth, mask, _), found in zip(scoring.truths(cases, test, section), maps, strict=True):
+        if batches:
+            batches.add("test", found, truth)
+        else:
+            counted.append(evaluation.counts(truth, found, 2, mask=mask)[1])
+    known = [name for name in section["metrics"] if name not in ("auc", *evaluation.DISTANCES)]
+    if batches:
+        means = pd.DataFrame(batches.rows(), columns=list(batches.columns)).mean(numeric_only=True)
+        return {name: float(means[canonical(name)]) for name in known}
+    counts, how = np.stack(counted)[None, :, None], section["aggregation"]
+    return {name: evaluation.aggregate(counts, name, how, section["empty"])[0] for name in known}
 
 
 def _counts(verdict: Any) -> str:

@@ -20,12 +20,13 @@ def merge(base: Any, change: Any) -> Any:
         return change
     merged = dict(base)
     for key, value in change.items():
-        if key == "overrides" and isinstance(value, list):
-            merged[key] = [*base.get(key, []), *value]
-        elif key in ("networks", "losses"):
-            merged[key] = {**base.get(key, {}), **value}  # options of one network mean nothing to another
+        known = base.get(key)
+        if key == "overrides" and isinstance(known, list) and isinstance(value, list):
+            merged[key] = [*known, *value]
+        elif key in ("networks", "losses") and isinstance(known, dict) and isinstance(value, dict):
+            merged[key] = {**known, **value}  # options of one network mean nothing to another
         else:
-            merged[key] = merge(base[key], value) if key in base else value
+            merged[key] = merge(known, value)
     return merged
 
 
@@ -77,19 +78,18 @@ def sections_at(config: Config, point: Mapping[str, str], source: Source | None 
         ConfigError: An override holds a key or a value that cannot be.
     """
     plain = {name: getattr(config, name).model_dump() for name in _SECTIONS}
-    blame: dict[str, int] = {}
+    changes: dict[str, list[tuple[int, Any]]] = {name: [] for name in plain}
     for index, override in enumerate(config.overrides):
         if all(point.get(kind) in _names(names) for kind, names in override.where.items()):
-            for name in plain:
-                if change := getattr(override, name):
-                    plain[name] = merge(plain[name], change)
-                    blame[name] = index
+            for name, applied in changes.items():
+                plain[name] = merge(plain[name], getattr(override, name))
+                applied.append((index, getattr(override, name)))
     built = {}
     for name, kind in _SECTIONS.items():
         try:
             built[name] = kind.model_validate(plain[name])
         except ValidationError as error:
-            raise ConfigError(_blamed(error, name, blame.get(name, 0), source)) from error
+            raise ConfigError(_blamed(error, name, changes[name], source)) from error
     return built
 
 
@@ -97,15 +97,34 @@ def _names(names: str | list[str]) -> list[str]:
     return [names] if isinstance(names, str) else names
 
 
-def _blamed(error: ValidationError, section: str, override: int, source: Source | None) -> str:
-    """Return one sentence for what is wrong with an override."""
+def _blamed(error: ValidationError, section: str, changes: list[tuple[int, Any]], source: Source | None) -> str:
+    """Return one sentence for what is wrong with an override: of several, the last that holds the key."""
     first = error.errors()[0]
-    loc = ("overrides", override, section, *first["loc"])
-    hint = ""
-    if first["type"] == "extra_forbidden":
-        hint = catalogue.nearest(str(first["loc"][-1]), keys_at((section, *first["loc"][:-1])))
+    index, _ = max(changes, key=lambda one: (_depth(one[1], first["loc"]), one[0]))
+    loc = ("overrides", index, section, *first["loc"])
     place = source.place(loc) if source else ".".join(map(str, loc))
-    return f"{place}: {'unknown key' if hint else first['msg'].lower()}{hint}"
+    return f"{place}: {mistake(first, (section, *first['loc']))}"
+
+
+def _depth(values: Any, loc: tuple[Any, ...]) -> int:
+    """Return how many parts of ``loc`` lead to something in nested values."""
+    if not (loc and isinstance(values, dict) and loc[0] in values):
+        return 0
+    return 1 + _depth(values[loc[0]], loc[1:])
+
+
+def mistake(error: Mapping[str, Any], loc: tuple[Any, ...]) -> str:
+    """Return what is wrong with a key, by what pydantic says of it.
+
+    Args:
+        error: One of ``ValidationError.errors()``.
+        loc: Where the key stands in a configuration.
+    """
+    if error["type"] == "extra_forbidden":
+        return f"unknown key{catalogue.nearest(str(loc[-1]), keys_at(loc[:-1]))}"
+    if error["type"] == "missing":
+        return "is missing"
+    return f"{error['msg'][0].lower()}{error['msg'][1:]}, found {error['input']!r}"
 
 
 def keys_at(loc: tuple[Any, ...]) -> list[str]:

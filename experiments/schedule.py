@@ -28,12 +28,10 @@ class Watch:
 
     Attributes:
         rate: The learning rate, before cosine and decay.
-        best_epoch: Epoch with the best value, from 1; 0 before the first.
         stopped: Whether the run should end.
     """
 
     rate: float
-    best_epoch: int = 0
     stopped: bool = False
     _best: float = math.inf
     _reference: float = math.inf  # of early stopping, whose min_delta may differ
@@ -42,18 +40,17 @@ class Watch:
     _level: int = 0  # epochs without a better value since the last fall
     _cooling: int = 0
 
-    def update(self, training: Mapping[str, Any], epoch: int, row: Mapping[str, Any]) -> bool:
+    def update(self, training: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
         """Take the values of an epoch; return whether it is the best so far.
 
         Args:
             training: Values of the section `training`.
-            epoch: Number of the epoch, from 1.
             row: Holds the value that ``monitor`` names.
         """
         value = row[training["monitor"]] * (1 if training["monitor"] == "val_loss" else -1)
         better = value < self._best
         if better:
-            self._best, self.best_epoch = value, epoch
+            self._best = value
         if training["schedule"] == "plateau":
             self._fall(training["plateau"], value)
         if training["stop_early"]:

@@ -42,7 +42,7 @@ def score(
     probabilities: Any
     for part in settings["parts"]:
         maps = pipeline.predict_many(forward, parts[part], drawing, grid=settings["grid"], output=output)
-        for (case, truth, mask, spacing), answer in zip(_truths(data, parts[part], settings), maps, strict=True):
+        for (case, truth, mask, spacing), answer in zip(truths(data, parts[part], settings), maps, strict=True):
             go_on()
             predicted, probabilities = answer if output == "both" else (answer, None)
             found = areas.add(probabilities, truth, mask, part) if areas else {}
@@ -161,12 +161,12 @@ def _keep(folder: Path, case: str, predicted: np.ndarray, data: Cases, grid: str
         files.write_png(folder / f"{case}.png", predicted, text)
 
 
-def _truths(
+def truths(
     data: Cases, cases: Sequence[Any], settings: Mapping[str, Any]
 ) -> Iterator[tuple[Any, np.ndarray, np.ndarray | None, Any]]:
     """Yield each case with its label, its mask if asked for, and its spacing, on the grid of the evaluation."""
     for case in cases:
-        source = data.originals.get(case.id, case) if settings["grid"] == "original" else case
+        source = data.counted(case, settings["grid"])
         yield (
             case,
             np.asarray(source.read_label()),

@@ -42,6 +42,22 @@ def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]]
     whole.write(path, text.getvalue())
 
 
+def _acquire(lock: filelock.BaseFileLock, timeout: float = -1) -> None:
+    """Take a lock of the operating system; without a timeout, wait for it.
+
+    Raises:
+        Timeout: Another process holds it.
+        ConfigError: The file system has no such locks. What filelock does there outlives a process that dies.
+    """
+    lock.acquire(timeout=timeout)
+    if isinstance(lock, filelock.SoftFileLock):
+        lock.release()
+        raise ConfigError(
+            f"the file system of {Path(lock.lock_file).parent} has no locks (flock). Give a folder on another with "
+            "--results, or have it mounted with locks"
+        )
+
+
 @contextlib.contextmanager
 def locked(folder: Path, tell: Callable[[str], None]) -> Iterator[None]:
     """Hold what all runs of a results folder share: phantoms, splits, tables. Waits for whoever holds it.
@@ -51,21 +67,21 @@ def locked(folder: Path, tell: Callable[[str], None]) -> Iterator[None]:
         tell: Takes a sentence that says for whom this waits.
 
     Raises:
-        ConfigError: If the folder cannot be written.
+        ConfigError: If the folder cannot be written, or its file system has no locks.
     """
     owner = folder / ".owner"
     lock = filelock.FileLock(folder / ".lock")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            lock.acquire(timeout=0)
+            _acquire(lock, timeout=0)
         except filelock.Timeout:
             holder = "another process"
             with contextlib.suppress(FileNotFoundError):  # it may let go at this moment
                 holder = owner.read_text(encoding="utf-8")
             tell(f"{folder} is in use by {holder}; this command waits for it")
-            lock.acquire()
-        owner.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+            _acquire(lock)
+        whole.write(owner, f"process {os.getpid()} on {socket.gethostname()}")
     except OSError as error:
         lock.release()
         raise ConfigError(
@@ -108,7 +124,7 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(self.folder / ".lock")
         try:
-            lock.acquire(timeout=0)
+            _acquire(lock, timeout=0)
         except filelock.Timeout:
             yield False
             return

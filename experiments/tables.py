@@ -27,6 +27,7 @@ from rareseg.experiments.layout import (
     data_of,
     decimals_of,
     grid,
+    measured,
     name,
     text_of,
     titled,
@@ -47,7 +48,8 @@ VERDICTS = {
     "lower": "ours is lower",
     "imprecise": "fewer than ten cases, or an interval wider than 0.2",
     "flagged": "the printed values contradict each other, so they are not compared",
-    "other_protocol": "a value that the paper states was changed, so nothing is compared",
+    "other_protocol": "a value that the paper states was changed, so no cell is compared; winner and order of a block "
+    "of real data are",
     "not_real": "phantoms or a subset, so nothing is compared",
     "no_reference": "the published value is not known to us",
     "failed": "tried, without a finished run",
@@ -71,7 +73,7 @@ def facts(long: pd.DataFrame, heading: Mapping[str, Any]) -> list[tuple[str, str
         if not pd.isna(low):  # cells without a finished run have no cases
             cases.append(f"{name(str(dataset))} {low:.0f}" + (f" to {high:.0f}" if high > low else ""))
     known = {
-        "Data": "; ".join(sentence for kind, sentence in DATA.items() if kind in set(long["data"])),
+        "Data": "; ".join(sentence for kind, sentence in DATA.items() if kind in set(measured(long)["data"])),
         "Protocol": ", ".join(long["protocol"].dropna().unique()),
         "Seeds": ", ".join(str(seed) for seed in long["seed"].dropna().unique() if seed != ""),
         "Test cases": ", ".join(cases),
@@ -147,41 +149,43 @@ def markdown(long: pd.DataFrame, heading: Mapping[str, Any], baselines: pd.DataF
     """
     layout, decimals = with_baselines(grid(long), baselines), decimals_of(long)
     heads = [key.capitalize() for key in layout.side]
-    heads += ["<br>".join(_md(name(part)) for part in column) for column in layout.columns]
-    table = [_markdown_line(heads), "|" + "---|" * len(layout.side) + ":-:|" * len(layout.columns)]
+    heads += ["<br>".join(escaped(name(part)) for part in column) for column in layout.columns]
+    table = [markdown_line(heads), "|" + "---|" * len(layout.side) + ":-:|" * len(layout.columns)]
     for row in layout.rows:
         cells = [_markdown_cell(content(layout.cells.get((row, column)), decimals)) for column in layout.columns]
-        table.append(_markdown_line([*(_md(name(part)) for part in row), *cells]))
+        table.append(markdown_line([*(escaped(name(part)) for part in row), *cells]))
     parts = [
-        [f"# {_md(titled(heading['title'], data_of(long)))}"],
-        ["| | |", "|---|---|", *(_markdown_line(map(_md, fact)) for fact in facts(long, heading))],
-        [f"**{_md(heading['verdict'])}**"] if heading.get("verdict") else [],
+        [f"# {escaped(titled(heading['title'], data_of(long)))}"],
+        ["| | |", "|---|---|", *(markdown_line(map(escaped, fact)) for fact in facts(long, heading))],
+        [f"**{escaped(heading['verdict'])}**"] if heading.get("verdict") else [],
         [counted(long)],
-        [f"- {_md(note)}" for note in heading.get("notes", ())],
+        [f"- {escaped(note)}" for note in heading.get("notes", ())],
         table,
-        [f"- {_md(sentence)}" for sentence in legend(long)],
+        [f"- {escaped(sentence)}" for sentence in legend(long)],
     ]
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
 
-def _markdown_line(entries: Iterable[str]) -> str:
+def markdown_line(entries: Iterable[str]) -> str:
+    """Return a line of a table in Markdown."""
     return f"| {' | '.join(entries)} |"
+
+
+def escaped(text: str) -> str:
+    """Return text in which no sign means anything to Markdown."""
+    return text.translate({ord(sign): f"\\{sign}" for sign in "\\`*_|<>"})
 
 
 def _markdown_cell(cell: Cell) -> str:
     ours = f"**{cell.ours}**" if cell.best else cell.ours
     published = f"**{cell.published}**" if cell.published_best else cell.published
     lines = [
-        f"{ours}{_md(cell.marker)} {cell.interval}".rstrip(),
+        f"{ours}{escaped(cell.marker)} {cell.interval}".rstrip(),
         cell.spread,
         f"paper {published}" if published else "",
         cell.verdict,
     ]
     return "<br>".join(filter(None, lines))
-
-
-def _md(text: str) -> str:
-    return str(text).translate({ord(sign): f"\\{sign}" for sign in "\\`*_|<>"})
 
 
 LATEX_SIGNS = {

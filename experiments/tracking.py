@@ -96,9 +96,9 @@ class Tracker:
             if (run.folder / name).is_file():
                 self._client.log_artifact(number, str(run.folder / name))
         if state == "finished":
-            cases = run.evaluation(job["evaluation"]) / "cases.csv"
-            self._client.log_artifact(number, str(cases), cases.parent.name)
-            self._log(number, scores(cases, job["settings"]["evaluation"]), step=0)
+            scored = run.evaluation(job["evaluation"])
+            self._client.log_artifact(number, str(scored / "cases.csv"), scored.name)
+            self._log(number, scores(scored, job["settings"]["evaluation"]), step=0)
         self._client.set_terminated(number, STATUS[state])
 
 
@@ -126,19 +126,26 @@ def connect(target: str, table: str) -> tuple[Any, str]:
         raise ConfigError(f"--track {target}: {_first_line(error)}") from error
 
 
-def scores(cases: Path, settings: Mapping[str, Any]) -> dict[str, float]:
-    """Return the metrics of the test cases, by the settings of the section `evaluation`."""
+def scores(folder: Path, settings: Mapping[str, Any]) -> dict[str, float]:
+    """Return the metrics of the test part, per class, as the table has them.
+
+    Args:
+        folder: Of the evaluation of a run.
+        settings: Values of the section `evaluation`: which metrics, and how they are made one number.
+    """
     import pandas as pd
 
-    table = pd.read_csv(cases)
-    how = "pooled" if settings["aggregation"] == "pooled" else "case"
-    counted = [name for name in settings["metrics"] if canonical(name) in evaluation.METRICS]
+    batches = folder / "batches.csv"  # there where the table is made of batches
+    table = pd.read_csv(batches if batches.is_file() else folder / "cases.csv")
     found = {}
     for label, rows in table[table["part"] == "test"].groupby("class"):
-        counts = rows[["TP", "FP", "FN", "TN"]].to_numpy()[None, :, None]
-        for name in counted:
-            found[f"test.{name}.{label}"], _ = evaluation.aggregate(counts, name, how, settings["empty"])
-        found[f"test.auc.{label}"] = rows["auc"].mean()
+        for name in settings["metrics"]:
+            if (measured := canonical(name)) in rows:  # of each case or batch: AUC, distances, a batch's own metrics
+                value = rows[measured].mean()
+            else:
+                counts = rows[list(evaluation.COUNTS)].to_numpy()[None, :, None]
+                value, _ = evaluation.aggregate(counts, name, settings["aggregation"], settings["empty"])
+            found[f"test.{name}.{label}"] = value
     return {name: value for name, value in found.items() if np.isfinite(value)}
 
 

@@ -73,10 +73,15 @@ class Trainer:
 
         Args:
             tell: Takes a sentence where the numbers may not be those of an unbroken run, or a checkpoint is damaged.
+
+        Raises:
+            ValueError: The checkpoint is another run's.
         """
         found = checkpoint.load(self._checkpoints, tell)
         if found:
             state, folder = found
+            if state["run"] != self.run.id:
+                raise ValueError(f"{folder} is a checkpoint of {state['run']}, not of this run: remove it")
             if others := sorted(name for name, _ in state.get("versions", {}).items() ^ hardware.versions().items()):
                 names = ", ".join(dict.fromkeys(others))
                 tell(f"its checkpoint was saved with other versions of {names}: the last digits may differ")
@@ -143,7 +148,7 @@ class Trainer:
         self.history.append(row)
         named: dict[str, Any] = dict(zip(HISTORY, row, strict=True))
         if self.validate:
-            better = self.watch.update(self.training, epoch + 1, named)
+            better = self.watch.update(self.training, named)
             if better and self.training["selection"] == "best_validation":
                 self._best = self.session.weights()
         self._sums = np.zeros_like(self._sums)

@@ -15,6 +15,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -29,7 +30,7 @@ OPTIONAL = ("sklearn", "matplotlib", "pandas", "jax")
 
 
 class Stop:
-    """Set by the first SIGTERM; the second ends the process at once."""
+    """Set by a signal; a second one changes nothing, as uv and a process group each pass on the same one."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -38,8 +39,6 @@ class Stop:
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # SLURM sends it to every process; the parent will ask
 
     def _ask(self, *_: object) -> None:
-        if self.asked:
-            os._exit(INTERRUPTED)
         self.asked = True
 
     def __call__(self) -> bool:
@@ -250,8 +249,8 @@ def _start_record(job: Mapping[str, Any], kind: str) -> dict[str, Any]:
 
 
 def _provenance(job: Mapping[str, Any]) -> dict[str, Any]:
-    """Return when and on what a training or a scoring was done."""
-    return {"started": job["started"], "machine": fingerprint(job["settings"])}
+    """Return when a training or a scoring begins, and on what."""
+    return {"started": datetime.now(UTC).isoformat(timespec="seconds"), "machine": fingerprint(job["settings"])}
 
 
 def failure(error: Exception, settings: Mapping[str, Any]) -> str:

@@ -88,7 +88,7 @@ def get(loss: str | Mapping[str, Any] | keras.losses.Loss, /, **settings: Any) -
 
 
 def _build(name: Any, settings: Mapping[str, Any]) -> SegmentationLoss:
-    if name not in LOSSES:
+    if not isinstance(name, str) or name not in LOSSES:
         nearest = difflib.get_close_matches(str(name), LOSSES, n=1, cutoff=0)
         raise ValueError(f"unknown loss {name!r}; did you mean {nearest[0]!r}? Known: {', '.join(LOSSES)}")
     known = arguments(LOSSES[name])  # pyright: ignore[reportArgumentType]

@@ -49,7 +49,7 @@ class Argument:
         if value is None and self.optional:
             return None
         if self.choices is not None:
-            if value in self.choices:
+            if isinstance(value, str) and value in self.choices:
                 return value
             raise ValueError(f"{name} must be one of {', '.join(map(repr, self.choices))}, got {value!r}")
         if self.kinds == (bool,):
@@ -57,9 +57,10 @@ class Argument:
                 return value
             raise ValueError(f"{name} must be True or False, got {value!r}")
         if self.kinds == (int,):
-            if isinstance(value, numbers.Integral):
-                return int(value)
-            raise ValueError(f"{name} must be a whole number, got {value!r}")
+            if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+                raise ValueError(f"{name} must be a whole number, got {value!r}")
+            self._one(name, value)
+            return int(value)
         if float in self.kinds or self.depth:
             return self._numbers(name, value, self.depth)
         if value is None:

@@ -21,7 +21,8 @@ class SegmentationLoss(keras.losses.Loss):
     Args:
         from_logits: Whether the network's output is logits (recommended) or probabilities.
         ignore_class: Pixels with this label enter no sum, no count and no gradient. Other labels outside the known
-            classes belong to no class: they cost whatever a network gives to a known class in an overlap.
+            classes belong to no class: they cost whatever a network gives to a known class in an overlap. One-hot
+            labels have no such pixels; give them weight 0.
         pool: "sample": one value per sample from its own pixels. "batch": all sums run over the batch, as if it
             were one sample, and all values are equal.
         reduction: As in Keras.
@@ -49,7 +50,17 @@ class SegmentationLoss(keras.losses.Loss):
                 setattr(self, argument, description.checked(argument, getattr(self, argument)))
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        """Return the reduced loss; ``sample_weight`` weighs samples, (B,), or pixels, (B, *space)."""
+        """Return the reduced loss.
+
+        Args:
+            y_true: Labels (B, *space) or (B, *space, 1), or one-hot or soft labels (B, *space, C).
+            y_pred: Logits or probabilities (B, *space, C); C = 1 is one sigmoid channel.
+            sample_weight: Weight of each sample, () or (B,) or (B, 1), or of each pixel, (B, *space) or
+                (B, *space, 1); means over pixels divide by the sum of theirs.
+
+        Raises:
+            ValueError: Shapes do not fit, or settings do not fit the number of classes.
+        """
         mask = get_keras_mask(y_pred)
         y_pred = as_float(y_pred)
         pixel_weight = None if mask is None else as_pixel_weight(mask, y_pred, "mask")
@@ -66,7 +77,10 @@ class SegmentationLoss(keras.losses.Loss):
         return reduce(values, values, sample_weight)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Return one loss per sample, shape (B,), float32 or (for float64 predictions) float64."""
+        """Return one loss per sample, shape (B,), float32 or (for float64 predictions) float64.
+
+        Arguments and errors as those of the loss when called.
+        """
         return self.per_sample(y_true, as_float(y_pred), None)
 
     def per_sample(self, y_true: Any, y_pred: Any, pixel_weight: Any) -> Any:

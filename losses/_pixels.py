@@ -1,6 +1,6 @@
 """Labels and predictions of a batch, and the two sums over pixels that all losses are made of.
 
-`Pixels.counts` holds everything a loss on regions needs, `Pixels.mean` everything a loss on single pixels needs.
+`Pixels.soft_counts` holds everything a loss on regions needs, `Pixels.mean` everything a loss on single pixels needs.
 """
 
 from collections.abc import Callable, Sequence
@@ -81,8 +81,8 @@ class Term:
         """-log p, (B, *space)."""
         return self.view.ce
 
-    def miss(self, exponent: float) -> Any:
-        """Return (1 - p)^exponent, exactly 1 where the exponent is 0."""
+    def modulating_factor(self, exponent: float) -> Any:
+        """Return (1 - p)^exponent, (B, *space), exactly 1 where the exponent is 0."""
         if exponent == 0:
             return 1.0
         power = POWERS.get(exponent)
@@ -129,8 +129,8 @@ class Pixels:
         return self.sums([plane])[:, 0]
 
     @cached_property
-    def count(self) -> Any:
-        """Sum of the pixel weights."""
+    def total_weight(self) -> Any:
+        """Sum of the pixel weights, (B,) or (1,); one number, (), where every pixel counts once."""
         if self.truth.weight is not None:
             return self.sum(self.truth.weight)
         plane = self.truth.shares[0]
@@ -138,7 +138,7 @@ class Pixels:
         return size / ops.cast(ops.shape(plane)[0], plane.dtype) if self.pool == "sample" else size
 
     @cached_property
-    def number(self) -> Any:
+    def weighted_pixels(self) -> Any:
         """How many pixels have a weight above 0, int32, (B,) or (1,)."""
         if self.truth.weight is not None:
             return self.sum(ops.cast(self.truth.weight > 0, "int32"))
@@ -147,7 +147,7 @@ class Pixels:
 
     @cached_property
     def volumes(self) -> Any:
-        """Weighted pixels of each class, (B, K)."""
+        """Weighted pixels of each class, (B, K) or (1, K)."""
         shares = self.truth.shares
         if self.truth.weight is not None or not self.truth.masks:
             return self.sums([self.truth.weighted(share) for share in shares])
@@ -157,8 +157,8 @@ class Pixels:
         return self.sums([ops.reshape(row, (*above, 1)) for row in rows])
 
     @cached_property
-    def counts(self) -> tuple[Any, Any, Any]:
-        """Soft true positives, false negatives and false positives of each class, (weighted) pixels, each (B, K).
+    def soft_counts(self) -> tuple[Any, Any, Any]:
+        """Soft true positives, false negatives, false positives of each class, weighted pixels, each (B, K) or (1, K).
 
         False ones are sums of their own, never a difference of large sums, so that small counts keep their digits; only
         what two classes get of pixels of no class is such a difference.
@@ -207,10 +207,10 @@ class Pixels:
 
     def mean(self, formula: Callable[[Term], Any]) -> Any:
         """Return the mean over pixels of a formula that weighs its term, summed over classes; 0 if no pixel counts."""
-        return share(self.sum(self.plane(formula)), self.count, 0.0)
+        return safe_divide(self.sum(self.plane(formula)), self.total_weight, 0.0)
 
 
-def share(part: Any, whole: Any, otherwise: float) -> Any:
-    """Return part / whole, or ``otherwise`` where the whole is 0; on every backend in the type of both."""
+def safe_divide(part: Any, whole: Any, otherwise: float) -> Any:
+    """Return part / whole, or ``otherwise`` where the whole is below 1e-18; on every backend in the type of both."""
     nothing = whole < SMALLEST_DENOMINATOR
     return ops.where(nothing, otherwise, part / ops.where(nothing, 1.0, whole))

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import keras
 from keras import ops
 
-from rareseg.losses._pixels import Pixels, share
+from rareseg.losses._pixels import Pixels, safe_divide
 from rareseg.losses.entropy import balanced, cross_entropy, focal, topk
 from rareseg.losses.overlap import RegionLoss, dice, focal_tversky, soft_power
 
@@ -101,10 +101,11 @@ class HybridFocal(RegionLoss):
 
     Args:
         weight: Weight of the focal loss.
-        alpha: That of the focal loss.
-        gamma: That of the focal loss.
-        delta: That of the focal Tversky loss.
-        tversky_gamma: Exponent of the focal Tversky loss.
+        alpha: Weight of each foreground class in the focal loss, the background having 1 - alpha; or a list, one per
+            class; None: 1 each.
+        gamma: How much less well-classified pixels count in the focal loss; 0 is cross entropy.
+        delta: Weight of false negatives in the focal Tversky loss; false positives have 1 - delta.
+        tversky_gamma: Exponent of the focal Tversky loss; 1 is Tversky.
     """
 
     def __init__(
@@ -140,8 +141,9 @@ class DiceFocal(RegionLoss):
 
     Args:
         weight: Weight of the focal loss.
-        gamma: That of the focal loss.
-        alpha: That of the focal loss.
+        gamma: How much less well-classified pixels count in the focal loss; 0 is cross entropy.
+        alpha: Weight of each foreground class in the focal loss, the background having 1 - alpha; or a list, one per
+            class; None: 1 each.
     """
 
     def __init__(
@@ -200,7 +202,7 @@ class ExponentialLog(RegionLoss):
         weight: Weight of the region part.
         gamma: Its exponent; below 1 the loss is steepest where it is small.
         gamma_ce: Exponent of the cross entropy; None: gamma.
-        smooth: As for every region loss.
+        smooth: s of the Dice coefficient, in pixels; the default is 0.5 here and 1e-6 in all other losses.
     """
 
     def __init__(
@@ -238,5 +240,5 @@ class ExponentialLog(RegionLoss):
             return weights
         shape = (-1,) + (1,) * pixels.rank
         volumes = [pixels.volumes[:, c] for c in range(pixels.classes)]
-        roots = [ops.sqrt(share(pixels.count, volume, 0.0)) for volume in volumes]
+        roots = [ops.sqrt(safe_divide(pixels.total_weight, volume, 0.0)) for volume in volumes]
         return [weight * ops.reshape(root, shape) for weight, root in zip(weights, roots, strict=True)]

@@ -1,6 +1,6 @@
 """Losses that know distances: to the border of an object in space, or between classes in meaning."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import keras
@@ -9,7 +9,7 @@ from keras import ops
 
 from rareseg.losses._base import Based, ClassLoss, SegmentationLoss
 from rareseg.losses._inputs import as_float, check_shapes, comparable, read_prediction, without_ignored
-from rareseg.losses._pixels import Pixels, Truth, share
+from rareseg.losses._pixels import Pixels, Truth, safe_divide
 
 
 def signed_distance(labels: np.ndarray, classes: int, spacing: Sequence[float] | None = None) -> np.ndarray:
@@ -65,7 +65,7 @@ class Boundary(Based, ClassLoss):
     def __init__(
         self,
         *,
-        base: str | dict | keras.losses.Loss | None = None,
+        base: str | Mapping[str, Any] | keras.losses.Loss | None = None,
         weight: Annotated[float, "[0, inf)"] = 0.01,
         include_background: bool = False,
         **shared: Any,
@@ -111,7 +111,7 @@ class Boundary(Based, ClassLoss):
         if not planes:
             return ops.zeros((1,), maps[0].dtype)
         total = pixels.truth.weighted(sum(planes[1:], planes[0]))
-        return share(pixels.sum(total), pixels.count, 0.0) / sum(weights)
+        return safe_divide(pixels.sum(total), pixels.total_weight, 0.0) / sum(weights)
 
     def get_config(self) -> dict[str, Any]:
         """Return all arguments in plain JSON types, the weight as it stands."""
@@ -131,7 +131,8 @@ class WassersteinDice(SegmentationLoss):
     ``volume``. Their code has 1 in place of M_k0, which is equal where all classes are equally far from the background.
 
     Args:
-        distances: Between classes, a symmetric K x K list with zero diagonal; None: all 1.
+        distances: Between classes, a symmetric K x K list with zero diagonal; None: all 1. With ``foreground`` no class
+            may be further from another than from the background, else t counts an error as less than nothing.
         weighting: "foreground" or "volume".
         smooth: s, in pixels.
     """
@@ -148,14 +149,14 @@ class WassersteinDice(SegmentationLoss):
         self.weighting = weighting
         self.smooth = smooth
         super().__init__(**shared)
-        if self.distances is not None and not _is_metric(self.distances):
-            raise ValueError(f"distances must be symmetric, 0 on the diagonal and not all 0, got {self.distances}")
+        if self.distances is not None:
+            _check_distances(self.distances, self.weighting)
 
     def value(self, pixels: Pixels) -> Any:
         """Return the loss of each sample."""
         apart = self._matrix(pixels.classes)
         error, whole = (self._by_class if pixels.truth.masks else self._by_pixel)(pixels, apart)
-        return share(error, whole + self.smooth, 0.0)
+        return safe_divide(error, whole + self.smooth, 0.0)
 
     def _matrix(self, classes: int) -> list[list[float]]:
         """Return M, K rows of K; it is symmetric."""
@@ -193,7 +194,19 @@ class WassersteinDice(SegmentationLoss):
         return error, 2 * pixels.sum(weighted(foreground * (to_background - errors))) + error
 
 
-def _is_metric(distances: Sequence[Sequence[float]]) -> bool:
+def _check_distances(distances: Sequence[Sequence[float]], weighting: str) -> None:
+    """Refuse what is no matrix of distances, or none that the weighting can do with."""
+    if not _is_distance_matrix(distances):
+        raise ValueError(f"distances must be symmetric, 0 on the diagonal and not all 0, got {distances}")
+    if weighting == "foreground" and any(max(row) > row[0] for row in distances[1:]):
+        raise ValueError(
+            "distances: each class must be at least as far from the background as from any other class, "
+            f"got {distances}; take weighting='volume'"
+        )
+
+
+def _is_distance_matrix(distances: Sequence[Sequence[float]]) -> bool:
+    """Return whether a matrix is square, symmetric, 0 on the diagonal and not all 0."""
     if any(len(row) != len(distances) for row in distances):
         return False
     matrix = np.asarray(distances)

@@ -63,7 +63,7 @@ def focal(pixels: Pixels, weights: Sequence[float], exponents: Sequence[float]) 
         # Weights first, class by class: a plane of weights and one of powers would both be kept for the gradient.
         factors = [
             term.weigh([weight if g == exponent else 0.0 for weight, g in zip(weights, exponents, strict=True)])
-            * term.miss(exponent)
+            * term.modulating_factor(exponent)
             for exponent in sorted(set(exponents))
         ]
         return sum(factors[1:], factors[0]) * term.ce
@@ -108,7 +108,7 @@ def topk(pixels: Pixels, weights: Sequence[float], k: float) -> Any:
     """Return the mean of the k per cent largest of -weights_c log p_c."""
     planes = pixels.plane(lambda term: term.weigh(weights) * term.ce)
     rows = ops.reshape(planes, (1, -1) if pixels.pool == "batch" else (ops.shape(planes)[0], -1))
-    kept = ops.broadcast_to(ops.maximum(_per_cent(pixels.number, k, rows.dtype), 1), ops.shape(rows)[:1])
+    kept = ops.broadcast_to(ops.maximum(_per_cent(pixels.weighted_pixels, k, rows.dtype), 1), ops.shape(rows)[:1])
     return ops.sum(rows * _largest(ops.stop_gradient(rows), kept), axis=-1) / kept
 
 

@@ -11,7 +11,7 @@ import keras
 from keras import ops
 
 from rareseg.losses._base import ClassLoss
-from rareseg.losses._pixels import Pixels, share
+from rareseg.losses._pixels import Pixels, safe_divide
 
 # Below this a root is replaced by its chord, which has a finite slope at 0.
 SMALLEST_ROOT = 1e-7
@@ -41,21 +41,21 @@ class RegionLoss(ClassLoss):
 
     def distances(self, pixels: Pixels, alpha: float, beta: float) -> Any:
         """Return D_c, (B, K): one minus the Tversky index with false positives at alpha, negatives at beta."""
-        tp, fn, fp = pixels.counts
+        tp, fn, fp = pixels.soft_counts
         cost = beta * fn + alpha * fp
-        return share(cost, tp + cost + self.smooth, 0.0)
+        return safe_divide(cost, tp + cost + self.smooth, 0.0)
 
     def indices(self, pixels: Pixels, alpha: float, beta: float) -> Any:
         """Return the Tversky index T_c, (B, K), computed without the distance."""
-        tp, fn, fp = pixels.counts
-        return share(tp + self.smooth, tp + beta * fn + alpha * fp + self.smooth, 1.0)
+        tp, fn, fp = pixels.soft_counts
+        return safe_divide(tp + self.smooth, tp + beta * fn + alpha * fp + self.smooth, 1.0)
 
     def class_mean(self, distances: Any, pixels: Pixels) -> Any:
         """Average (B, K) over the classes with their weights; 0 if none is left."""
         weights = ops.convert_to_tensor([self.weights(pixels.classes)], dtype=distances.dtype)
         if self.absent == "skip":
             weights = ops.where(pixels.volumes > 0, weights, 0.0)
-        return share(ops.sum(weights * distances, axis=-1), ops.sum(weights, axis=-1), 0.0)
+        return safe_divide(ops.sum(weights * distances, axis=-1), ops.sum(weights, axis=-1), 0.0)
 
 
 def soft_power(x: Any, exponent: float) -> Any:
@@ -128,9 +128,9 @@ class Tversky(RegionLoss):
 
     def value(self, pixels: Pixels) -> Any:
         """Return the loss of each sample."""
-        return self.class_mean(self.distances(pixels, *self.prices()), pixels)
+        return self.class_mean(self.distances(pixels, *self.error_weights()), pixels)
 
-    def prices(self) -> tuple[float, float]:
+    def error_weights(self) -> tuple[float, float]:
         """Return the weights of false positives and of false negatives."""
         alpha = 1 - self.delta if self.alpha is None else self.alpha
         beta = self.delta if self.beta is None else self.beta
@@ -139,13 +139,14 @@ class Tversky(RegionLoss):
 
 @keras.saving.register_keras_serializable(package="rareseg")
 class FocalTversky(Tversky):
-    """Class mean of D_c^gamma with D_c the Tversky distance of each class; gamma below 1 favours what is hard.
+    """Class mean of D_c^gamma with D_c the Tversky distance of each class.
 
     Source: Abraham and Khan 2019, arXiv 1810.07842; Yeung et al. 2022, equations (12) and (13). The papers write the
     exponent 1 / gamma with gamma = 4/3, both released codes take the exponent itself, 0.75, and so does this.
 
     Args:
-        gamma: The exponent; 1 is Tversky.
+        gamma: The exponent; 1 is Tversky, below 1 the loss is steepest where a class is nearly right, above 1 where it
+            is not.
     """
 
     def __init__(self, *, gamma: Annotated[float, "[0, inf)"] = 0.75, **shared: Any) -> None:
@@ -154,7 +155,7 @@ class FocalTversky(Tversky):
 
     def value(self, pixels: Pixels) -> Any:
         """Return the loss of each sample."""
-        return focal_tversky(self, pixels, *self.prices(), self.gamma)
+        return focal_tversky(self, pixels, *self.error_weights(), self.gamma)
 
 
 def focal_tversky(loss: RegionLoss, pixels: Pixels, alpha: float, beta: float, gamma: float) -> Any:
@@ -216,10 +217,10 @@ class GeneralisedDice(RegionLoss):
 
     def value(self, pixels: Pixels) -> Any:
         """Return the loss of each sample."""
-        tp, fn, fp = pixels.counts
+        tp, fn, fp = pixels.soft_counts
         weights, any_present = self._volume_weights(pixels, tp.dtype)
         errors = ops.sum(weights * (fn + fp), axis=-1)
-        loss = share(errors, 2 * ops.sum(weights * tp, axis=-1) + errors + self.smooth, 0.0)
+        loss = safe_divide(errors, 2 * ops.sum(weights * tp, axis=-1) + errors + self.smooth, 0.0)
         return ops.where(any_present, loss, 0.0)
 
     def _volume_weights(self, pixels: Pixels, dtype: Any) -> tuple[Any, Any]:

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from rareseg.losses._arguments import lies_in
 from rareseg.losses._base import weighs_pixels
 
 Offset = Literal["centre", "origin"]
@@ -29,7 +30,8 @@ def deep_supervision(
             every n-th pixel, from the first.
 
     Raises:
-        ValueError: The number of weights is missing or is not that of the losses, or the offset is unknown.
+        ValueError: There is no loss, the number of weights is missing or is not that of the losses, a weight is below 0
+            or not finite, or the offset is unknown.
     """
     from rareseg.losses import get  # the registry imports this file
 
@@ -39,10 +41,14 @@ def deep_supervision(
         if weights is None:
             raise ValueError("deep_supervision: give one loss per output, or one loss and the weights of all outputs")
         losses = [losses] * len(weights)
+    if not losses:
+        raise ValueError(f"deep_supervision: give at least one loss, got {losses!r}")
     halves = 0.5 ** np.arange(len(losses))[::-1]
     shares = [float(weight) for weight in (halves / halves.sum() if weights is None else weights)]
     if len(shares) != len(losses):
         raise ValueError(f"deep_supervision: {len(losses)} losses, but {len(shares)} weights")
+    if not all(lies_in(weight, "[0, inf)") for weight in shares):
+        raise ValueError(f"deep_supervision: each weight must lie in [0, inf), got {shares}")
     return [AtResolution(get(loss), offset) for loss in losses], shares
 
 
@@ -61,7 +67,11 @@ class AtResolution(keras.losses.Loss):
         self.offset = offset
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        """Return the reduced loss; ``y_true`` holds integer labels (B, *space) or (B, *space, 1)."""
+        """Return the reduced loss; ``y_true`` holds integer labels (B, *space) or (B, *space, 1).
+
+        Raises:
+            ValueError: The offset is "origin" and a size of the labels is no multiple of that of ``y_pred``.
+        """
         if sample_weight is not None and weighs_pixels(ops.convert_to_tensor(sample_weight)):
             sample_weight = self._resampled(sample_weight, y_pred)
         return self.base(self._resampled(y_true, y_pred), y_pred, sample_weight)
@@ -73,6 +83,8 @@ class AtResolution(keras.losses.Loss):
     def _resampled(self, values: Any, y_pred: Any) -> Any:
         values = ops.convert_to_tensor(values)
         for axis in range(1, len(y_pred.shape) - 1):
+            if self.offset == "origin":
+                _check_multiple(values.shape[axis], y_pred.shape[axis])
             full, size = ops.shape(values)[axis], ops.shape(y_pred)[axis]
             index = ops.arange(size)
             index = index * (full // size) if self.offset == "origin" else ((2 * index + 1) * full) // (2 * size)
@@ -87,3 +99,12 @@ class AtResolution(keras.losses.Loss):
     def from_config(cls, config: dict[str, Any]) -> "AtResolution":
         """Build the base, then the loss."""
         return cls(**{**config, "base": keras.saving.deserialize_keras_object(config["base"])})
+
+
+def _check_multiple(full: int | None, size: int | None) -> None:
+    """Refuse sizes between which no whole step leads; unknown ones pass."""
+    if full is not None and size is not None and full % size:
+        raise ValueError(
+            f"offset 'origin' takes every n-th label, but {full} labels along an axis are no multiple of {size} "
+            "predictions; take 'centre'"
+        )

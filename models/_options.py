@@ -28,7 +28,7 @@ class Option(NamedTuple):
         if value is None:
             return NoneType in self.types
         if self.choices is not None:
-            return any(type(value) is type(choice) and value == choice for choice in self.choices)
+            return any(isinstance(value, type(choice)) and value == choice for choice in self.choices)
         number = Integral if int in self.types else Real
         return isinstance(value, number) and not isinstance(value, bool) and lies_in(value, self.range)
 

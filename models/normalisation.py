@@ -33,8 +33,13 @@ class InstanceNormalization(layers.GroupNormalization):
     Source: Ulyanov et al. 2016, arXiv 1607.08022.
     """
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**{**options, "groups": -1})
+    def __init__(self, *, groups: int = -1, **options: Any) -> None:
+        if groups != -1:
+            raise ValueError(
+                f"InstanceNormalization: groups must be -1, a channel a group, got {groups}; "
+                "take keras.layers.GroupNormalization"
+            )
+        super().__init__(groups=groups, **options)
 
     def call(self, inputs: Any) -> Any:
         """Normalise (B, *space, C)."""
@@ -42,10 +47,27 @@ class InstanceNormalization(layers.GroupNormalization):
             return super().call(inputs)
         return _fused_each(inputs, self.gamma, self.beta, self.epsilon)
 
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "InstanceNormalization":
+        """Build the layer; one that was built has stored its number of channels as ``groups``."""
+        return super().from_config({**config, "groups": -1})
+
 
 def _fusible(layer: layers.Layer, inputs: Any) -> bool:
+    """Return whether TensorFlow's operation covers the layer with its options, for these inputs."""
     half_or_single = keras.backend.standardize_dtype(inputs.dtype) != "float64"
-    return keras.backend.backend() == "tensorflow" and half_or_single and layer.variable_dtype == "float32"
+    rank = len(inputs.shape)
+    return (
+        keras.backend.backend() == "tensorflow"
+        and half_or_single
+        and layer.variable_dtype == "float32"
+        and rank in (4, 5)
+        and layer.axis in (-1, rank - 1)
+        and layer.center
+        and layer.scale
+        and not getattr(layer, "synchronized", False)
+        and not getattr(layer, "renorm", False)
+    )
 
 
 def _fused(inputs: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Any, Any, Any]:

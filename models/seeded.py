@@ -2,7 +2,7 @@
 
 import math
 import zlib
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import keras
 import numpy as np
@@ -30,9 +30,14 @@ class Seeded(keras.initializers.Initializer):
     Args:
         kind: ``glorot_uniform``, ``glorot_normal`` or ``he_normal``; normal kinds are cut at two standard deviations.
         seed: Seed of ``numpy.random.default_rng``.
+
+    Raises:
+        ValueError: The kind is none of these.
     """
 
     def __init__(self, kind: Kind, seed: int) -> None:
+        if kind not in get_args(Kind):
+            raise ValueError(f"Seeded: kind must be one of {', '.join(get_args(Kind))}, got {kind!r}.")
         self.kind = kind
         self.seed = seed
 

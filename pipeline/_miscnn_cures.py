@@ -21,8 +21,15 @@ import numpy as np
 VERSION = "1.4.0"
 
 
-def is_known_version() -> bool:
-    """Say in one sentence what keeps MIScnn from running, and warn of a version that the cures were not made for."""
+def check_version() -> bool:
+    """Check that MIScnn can run here, and warn of a version that the cures were not made for.
+
+    Returns:
+        Whether it is the version that they were made for.
+
+    Raises:
+        ImportError: MIScnn is missing, or Keras does not run on TensorFlow.
+    """
     backend = keras.backend.backend()
     if backend != "tensorflow":
         raise ImportError(

@@ -24,8 +24,7 @@ class Loaded:
     sample: Any
     number: int = 0
     part = ""
-    spacing = affine = None
-    files = ()
+    spacing = None
     info: ClassVar[Mapping[str, Any]] = types.MappingProxyType({})
 
     @property

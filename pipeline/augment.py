@@ -266,7 +266,9 @@ def _warp() -> Callable[..., None]:
     """Return the kernel, by numba where it is installed."""
     try:
         from rareseg.pipeline import _kernels  # here: numba takes longer to import than the command line may take
-    except ImportError:
+    except ModuleNotFoundError as fault:
+        if fault.name not in ("numba", "llvmlite"):  # an installation that is broken, not one without numba
+            raise
         return _spline.warp
     return _kernels.warp
 

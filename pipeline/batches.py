@@ -67,7 +67,7 @@ class Batches(keras.utils.PyDataset):
         super().__init__(workers=1 if settings.backend == "miscnn" else workers)
         if not training:
             _refuse_whole_validation(settings)
-            settings = replace(settings, augment=None, steps_per_epoch=None)
+            settings = replace(settings, augment=None, mirror_tta=False, steps_per_epoch=None)
         self.settings, self.seed, self.training, self.shuffle = settings, seed, training, shuffle and training
         self.epoch = 0
         self._samples = [one for case in cases for one in _windows(sample(case, settings), settings)]
@@ -131,8 +131,7 @@ def _windows(one: Sample, settings: Settings) -> list[Sample]:
         raise DataError(f"{one.id} is {[*one.shape]}, from which no windows of {settings.patch} can be cut")
     if settings.analysis == "crop":
         return [one]
-    overlap = settings.overlap or tuple(length // 2 for length in settings.patch)
-    axes = zip(one.shape, settings.patch, overlap, strict=True)
+    axes = zip(one.shape, settings.patch, settings.shared(settings.patch), strict=True)
     # a case smaller than a window lies in its middle
     places = [starts(*axis) if axis[0] > axis[1] else ((axis[0] - axis[1]) // 2,) for axis in axes]
     return [Patch(one, number, corner, settings.patch) for number, corner in enumerate(itertools.product(*places))]

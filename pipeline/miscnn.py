@@ -24,11 +24,12 @@ from typing import Any
 
 import numpy as np
 
+from rareseg.datasets import whole
 from rareseg.pipeline import _miscnn_cures as cures
 from rareseg.pipeline._miscnn_samples import Feed, Loaded
 from rareseg.pipeline.augment import OFF, UNLABELLED
 from rareseg.pipeline.batches import Batches
-from rareseg.pipeline.patches import Sample
+from rareseg.pipeline.patches import Patch, Sample
 from rareseg.pipeline.prediction import most_probable, window_grid, windows_of
 from rareseg.pipeline.preprocess import Prepared, prepare
 from rareseg.pipeline.randomness import generator
@@ -48,7 +49,7 @@ with warnings.catch_warnings():
     warnings.simplefilter(
         "ignore", (DeprecationWarning, SyntaxWarning)
     )  # escapes in MIScnn's strings, when first compiled
-    _KNOWN = cures.is_known_version()
+    _KNOWN = cures.check_version()
     if _KNOWN:
         cures.stand_in_for_tensorflow_addons()
     from miscnn import Data_Augmentation, Data_IO
@@ -79,7 +80,10 @@ class Interface(Abstract_IO):
         return list(self._cases)
 
     def load_image(self, i: str) -> tuple[np.ndarray, dict[str, Any]]:
-        """Return the image (*space, C) and a dictionary of its own, since MIScnn writes into it."""
+        """Return the image (*space, C) and a dictionary of its own, since MIScnn writes into it.
+
+        It holds the spacing, and the affine of a case that is on the grid of its files.
+        """
         case = self._cases[i]
         facts = {"spacing": case.spacing, "affine": getattr(case, "affine", None)}
         return np.array(case.read_image()), {name: value for name, value in facts.items() if value is not None}
@@ -93,7 +97,8 @@ class Interface(Abstract_IO):
         prediction = sample.pred_data
         if not np.issubdtype(prediction.dtype, np.floating):
             prediction = prediction.astype(np.uint8)
-        np.savez_compressed(Path(output_path) / f"{sample.index}.npz", prediction=prediction)
+        path = Path(output_path) / f"{sample.index}.npz"
+        whole.write_with(path, lambda temporary: np.savez_compressed(temporary, prediction=prediction))
 
     def load_prediction(self, i: str, output_path: str) -> np.ndarray:
         """Return what ``save_prediction`` kept."""
@@ -285,11 +290,16 @@ class StockBatch:
         samples: All samples of the run.
         settings: ``batch_size``, ``analysis``, ``patch`` and ``augment`` are used.
         seed: Seed of what MIScnn draws.
+
+    Raises:
+        DataError: A window of a grid reaches beyond its case.
+        ValueError: MIScnn cannot follow a setting.
     """
 
     def __init__(self, samples: Sequence[Sample], settings: Settings, seed: int) -> None:
         """Set up MIScnn with every switch given; see the class."""
         _refuse_what_miscnn_lacks(settings)
+        _ = [one.place for one in samples if isinstance(one, Patch)]  # now, not in the middle of training
         highest = max(int(source.label.max()) for source in {one.source for one in samples})
         dataset = types.SimpleNamespace(cases=samples, classes=range(max(highest, 1) + 1))
         files = Data_IO(Interface(dataset), input_path="")

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rareseg.datasets import DataError
+from rareseg.datasets.listing import by
 from rareseg.pipeline.preprocess import Prepared, prepare
 from rareseg.pipeline.randomness import generator
 from rareseg.pipeline.settings import Settings
@@ -51,11 +51,6 @@ class Patch:
         return self.source.info
 
     @property
-    def files(self) -> tuple[Path, ...]:
-        """The files of the source."""
-        return self.source.files
-
-    @property
     def spacing(self) -> tuple[float, ...] | None:
         """The spacing of the source, mm per axis."""
         return self.source.spacing
@@ -70,18 +65,32 @@ class Patch:
         """The patch's own shape: it is cut from the network's grid and has no other."""
         return self.shape
 
+    @property
+    def place(self) -> tuple[slice, ...]:
+        """Where the patch lies in its source.
+
+        Raises:
+            DataError: It reaches beyond, as the window of a grid over a case that is smaller.
+        """
+        if min(self.corner) < 0:
+            raise DataError(
+                f"{self.id}: a window of {by(self.shape)} reaches beyond its case of {by(self.source.shape)}, which "
+                "only batches of backend native fill; set a smaller patch, or that backend"
+            )
+        return box(self.corner, self.shape)
+
     def read_image(self) -> np.ndarray:
         """Return the scaled intensities, shape (*space, C), float32."""
-        return self.source.image[box(self.corner, self.shape)]
+        return self.source.image[self.place]
 
     def read_label(self) -> np.ndarray:
         """Return the classes, shape (*space), uint8."""
-        return self.source.label[box(self.corner, self.shape)]
+        return self.source.label[self.place]
 
     def read_mask(self) -> np.ndarray | None:
         """Return the field of view, shape (*space), bool; None where the source has none."""
         mask = self.source.mask
-        return None if mask is None else mask[box(self.corner, self.shape)]
+        return None if mask is None else mask[self.place]
 
 
 Sample = Prepared | Patch

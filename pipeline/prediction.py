@@ -61,7 +61,8 @@ def predict(
             there the label is not always the class of the largest probability.
 
     Returns:
-        Classes (*space), uint8; probabilities (*space, K), float32, whose memory is class by class; or the pair.
+        Classes (*space), uint8; probabilities (*space, K), float32, on the network's grid with their memory class by
+        class; or the pair.
 
     Raises:
         DataError: The case cannot be read, or does not suit the settings.
@@ -179,8 +180,7 @@ def window_grid(one: Readable, settings: Settings) -> Grid:
     patch = settings.patch or tuple(-(-length // factor) * factor for length in one.shape)
     if len(patch) != len(one.shape):
         raise ValueError(f"{one.id} has the shape {list(one.shape)}, which patches of {list(patch)} cannot cover")
-    overlap = settings.overlap or tuple(length // 2 for length in patch)
-    return Grid.over(one.shape, patch, overlap)
+    return Grid.over(one.shape, patch, settings.shared(patch))
 
 
 def windows_of(one: Readable, grid: Grid, settings: Settings) -> Iterator[np.ndarray]:

@@ -19,13 +19,13 @@ import numpy as np
 
 from rareseg.datasets import DataError
 from rareseg.datasets.facts import cache_folder
+from rareseg.datasets.listing import by
 from rareseg.pipeline import _spline, cache, resize
 from rareseg.pipeline.memory import Budget
 from rareseg.pipeline.randomness import generator
 from rareseg.pipeline.settings import Settings
 
 FORMAT = 5  # of stored cases; raise it when the steps below give other numbers
-CASE_FACTS = ("id", "group", "part", "spacing", "affine", "files")
 STEPS = ("size", "spacing", "clip", "scaling", "channels")  # settings that decide how a case is prepared
 TINY = 1e-6  # keeps constant images finite; MIScnn adds it above and below the fraction too
 FOREGROUND = 10_000  # coordinates kept of each class of a case
@@ -41,7 +41,8 @@ class Prepared:
     """A case on the network's grid, readable like the case it comes from.
 
     Args:
-        id: As in the case, and so are ``group``, ``part``, ``spacing``, ``affine`` and ``files``.
+        id: As in the case, and so are ``group`` and ``part``.
+        spacing: Millimetres per axis between the voxels of the network's grid; None in 2D.
         info: Facts of the case, and its ``kind`` where the data set has several.
         arrays: ``image``, ``label`` and, where there is one, ``mask``: arrays, or the files that hold them; what is
             derived from them joins them.
@@ -57,8 +58,6 @@ class Prepared:
     group: str
     part: str
     spacing: tuple[float, ...] | None
-    affine: np.ndarray | None
-    files: tuple[Path, ...]
     info: Mapping[str, Any]
     arrays: dict[str, np.ndarray | Path]
     shape: tuple[int, ...]
@@ -253,13 +252,13 @@ def _target(case: Any, settings: Settings) -> tuple[int, ...]:
     if settings.spacing is not None:
         if case.spacing is None or len(case.spacing) != len(settings.spacing):
             raise DataError(
-                f"{case.id}: spacing {list(settings.spacing)} does not suit an image of {_by(case.shape)} with spacing "
+                f"{case.id}: spacing {list(settings.spacing)} does not suit an image of {by(case.shape)} with spacing "
                 f"{case.spacing}; pictures take `size`"
             )
         return resampled(case.shape, case.spacing, settings.spacing)
     shape = settings.size or case.shape
     if len(shape) != len(case.shape):
-        raise DataError(f"{case.id}: size {list(shape)} does not suit an image of {_by(case.shape)}")
+        raise DataError(f"{case.id}: size {list(shape)} does not suit an image of {by(case.shape)}")
     return tuple(shape)
 
 
@@ -319,7 +318,7 @@ def _agreeing(case: Any, name: str, parts: Iterable[Part]) -> Iterator[Part]:
     """Pass on the parts of a label or mask, whose space must be the image's."""
     for place, part in parts:
         if part.shape != tuple(len(range(length)[span]) for length, span in zip(case.shape, place, strict=False)):
-            raise DataError(f"{case.id}: the {name} is {_by(part.shape)}, the image {_by(case.shape)}; both must agree")
+            raise DataError(f"{case.id}: the {name} is {by(part.shape)}, the image {by(case.shape)}; both must agree")
         yield place, part
 
 
@@ -350,14 +349,12 @@ def _digest(arrays: Mapping[str, np.ndarray]) -> str:
 
 
 def _with_channels(case_id: str, image: np.ndarray, channels: int | None) -> np.ndarray:
-    """Repeat a single channel, or drop the alpha channel behind grey or RGB; anything else would be a guess."""
+    """Repeat a single channel; anything else would be a guess."""
     found = image.shape[-1]
     if channels in (None, found):
         return image
     if found == 1:
         return image.repeat(channels, axis=-1)
-    if found == channels + 1 and channels in (1, 3):
-        return image[..., :channels]
     raise DataError(f"{case_id}: the image has {found} channels, the setting `channels` asks for {channels}")
 
 
@@ -381,7 +378,10 @@ def _cache_faults(folder: Path) -> Iterator[None]:
 
 def _prepared(case: Any, arrays: dict[str, Any], facts: Mapping[str, Any]) -> Prepared:
     return Prepared(
-        **{name: getattr(case, name) for name in CASE_FACTS},
+        id=case.id,
+        group=case.group,
+        part=case.part,
+        spacing=_spacing(case, facts["shape"]),
         info={**case.info, **({"kind": facts["kind"]} if facts["kind"] else {})},
         arrays=arrays,
         shape=tuple(facts["shape"]),
@@ -393,6 +393,8 @@ def _prepared(case: Any, arrays: dict[str, Any], facts: Mapping[str, Any]) -> Pr
     )
 
 
-def _by(shape: Sequence[int]) -> str:
-    """Return a shape as people write it: 584 x 565."""
-    return " x ".join(map(str, shape))
+def _spacing(case: Any, shape: Sequence[int]) -> tuple[float, ...] | None:
+    """Return the millimetres per axis of a grid of that shape over the case, which are its own where it is its own."""
+    if case.spacing is None:
+        return None
+    return tuple(mine * (old / new) for mine, old, new in zip(case.spacing, case.shape, shape, strict=True))

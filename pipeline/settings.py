@@ -190,6 +190,10 @@ class Settings:
             values["augment"] = Augment.of(values["augment"])
         return cls(**values)
 
+    def shared(self, patch: Sequence[int]) -> tuple[int, ...]:
+        """Return the pixels per axis that neighbours among windows of ``patch`` pixels share."""
+        return self.overlap or tuple(length // 2 for length in patch)
+
     def __post_init__(self) -> None:
         """Refuse values that cannot be meant, each on its own and then together."""
         for key, choices in CHOICES.items():
@@ -224,6 +228,8 @@ class Settings:
 
     def _check_patch(self) -> None:
         """Refuse a patch that is missing, that does not suit the network, or that its overlap exceeds."""
+        if self.patches is not None and not isinstance(self.patches, PatchDraw):
+            raise ValueError(f"patches must be a mapping of its settings, or null for none, got {self.patches!r}")
         if self.patch is None:
             if self.analysis != "whole" or self.overlap or self.patches:
                 raise ValueError(

@@ -49,7 +49,7 @@ def run(dataset: datasets.Dataset, config: dict[str, Any], epochs: int, out: Pat
 
     shape = (*config["size"], dataset.channels)
     model: Any = models.build({"name": "unet_demo", "output": "logits"}, shape, len(dataset.classes))
-    model.compile("adam", losses.get("unified_focal", from_logits=True))
+    model.compile("adam", losses.get("unified_focal", from_logits=True), jit_compile=False)  # faster on a CPU
     clock = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, _: setattr(batches, "epoch", epoch))
     model.fit(batches, shuffle=False, callbacks=[clock], verbose=2)  # compiles
     start = time.perf_counter()

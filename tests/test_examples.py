@@ -18,7 +18,7 @@ TEXTS = {
     path: path.read_text(encoding="utf-8") for path in (*ROOT.glob("*.md"), *sorted((ROOT / "docs").rglob("*.md")))
 }
 PAGES = [path for path, text in TEXTS.items() if path.name not in ELSEWHERE and CODE.search(text)]
-COMMAND = re.compile(r"(?:uv run|python) (scripts|benchmarks)/(\w+)\.py([^#`&\n]*)")
+COMMAND = re.compile(r"(?:uv run(?: --\w[\w-]* [\w-]+)*|python) (scripts|benchmarks)/(\w+)\.py([^#`&\n]*)")
 COMMANDS = sorted(  # those of the recipes are about what a newcomer adds
     {
         (*found[:2], found[2].strip())
@@ -58,7 +58,7 @@ def test_every_page_that_shows_a_beginning_is_among_them():
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_the_commands_of_a_page_are_understood(command, tmp_path, monkeypatch):
-    """Tables are planned, but not trained; of a preparation, the options are read."""
+    """Tables are planned, but not trained; of a preparation, the options are read; a benchmark's stand in its text."""
     folder, script, arguments = command
     assert (ROOT / folder / f"{script}.py").is_file()
     monkeypatch.chdir(ROOT)
@@ -70,6 +70,9 @@ def test_the_commands_of_a_page_are_understood(command, tmp_path, monkeypatch):
         assert main(table, [*asked, "--dry-run"]) == 0
     elif script == "prepare":
         assert main(script, asked) == 0
+    elif folder == "benchmarks":
+        text = "".join((ROOT / folder / f"{name}.py").read_text(encoding="utf-8") for name in (script, "record"))
+        assert all(f'"{option}"' in text for option in shlex.split(arguments) if option.startswith("--"))
 
 
 def test_the_commands_of_the_pages_were_found():

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import tomllib
 from importlib import resources
 from pathlib import Path
 
@@ -95,6 +96,12 @@ def test_size_factors_of_the_catalogue_are_those_of_the_networks():
 def test_a_script_is_a_docstring_and_a_call(path):
     body = ast.parse(path.read_text(encoding="utf-8")).body
     assert [type(node) for node in body] == [ast.Expr, ast.ImportFrom, ast.Raise]
+
+
+def test_metadata_names_one_version():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\n## {version} - " in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "results" / "record").rglob("*.*")), ids=lambda path: path.name)

@@ -140,7 +140,6 @@ def test_a_file_that_may_not_be_read_is_named(damaged, key, monkeypatch):
 
     import nibabel
 
-    monkeypatch.setattr(Image, "open", denied(Image.open))
     monkeypatch.setattr(nibabel, "load", denied(nibabel.load))
     monkeypatch.setattr(Path, "open", denied(Path.open))
     sentence = fault(key, folder)

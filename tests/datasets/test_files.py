@@ -1,4 +1,6 @@
+import logging
 import struct
+import threading
 import zlib
 
 import numpy as np
@@ -7,7 +9,7 @@ import tifffile
 from PIL import Image, UnidentifiedImageError
 
 from rareseg.datasets import DataError
-from rareseg.datasets.files import binary, codes, grey, grey_share, picture, rgb, shape
+from rareseg.datasets.files import binary, codes, grey, grey_share, picture, quiet, rgb, shape
 
 RAMP = np.arange(12, dtype=np.uint8).reshape(3, 4) * 20
 
@@ -197,7 +199,7 @@ def test_what_is_no_picture_is_named_with_the_cause(tmp_path, content, cause):
 
 @pytest.mark.parametrize("side", [9_001, 12_000, 20_000])
 def test_a_bomb_is_refused_before_a_pixel_is_decoded(tmp_path, side):
-    """9,001 squared passes Pillow's own limits, 12,000 makes it warn, 20,000 makes it raise."""
+    """9,001 squared passes the limits of Pillow's `open`, 12,000 makes it warn, 20,000 makes it raise."""
     header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
     body = b"".join(
@@ -205,5 +207,26 @@ def test_a_bomb_is_refused_before_a_pixel_is_decoded(tmp_path, side):
     )
     path = tmp_path / "bomb.png"
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)
-    with pytest.raises(DataError, match=r"bomb\.png: .*(limit|exceeds)"):
+    sentence = f"bomb\\.png: the header claims {side} x {side} pixels, over the limit of 80,000,000\\. Remove the file"
+    with pytest.raises(DataError, match=sentence):
         grey(path)
+
+
+def test_loggers_are_quiet_for_one_call_of_one_thread(caplog):
+    other = threading.Thread(target=logging.getLogger("tifffile").warning, args=("of another thread",))
+    with quiet("tifffile"):
+        logging.getLogger("tifffile").warning("of this one, meanwhile")
+        other.start()
+        other.join()
+    logging.getLogger("tifffile").warning("afterwards")
+    assert caplog.messages == ["of another thread", "afterwards"]
+
+
+def test_reading_a_tiff_says_nothing_and_leaves_the_logger_as_it_was(tmp_path, caplog):
+    path = grey_tagged(tmp_path / "a.tif", COLOURS)
+    path.write_bytes(path.read_bytes()[:-50])
+    before = logging.getLogger("tifffile").level
+    with pytest.raises(DataError):
+        rgb(path)
+    assert caplog.messages == []
+    assert logging.getLogger("tifffile").level == before

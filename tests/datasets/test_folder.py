@@ -1,5 +1,6 @@
 """A user's own folder: every layout, format and way to number classes, and what is refused."""
 
+import os
 import re
 import struct
 import zlib
@@ -76,6 +77,15 @@ def test_every_layout_opens_in_two_and_three_dimensions(tmp_path, layout, ending
     assert len(report.checks) == 3
     assert report.faults == report.warnings == ()
     assert "own folder: complete, 3 cases in " in str(report)  # no paper says of how many
+
+
+@pytest.mark.parametrize("white", [1, 255])
+def test_labels_of_two_classes_may_be_stored_as_real_numbers(tmp_path, white):
+    save(tmp_path / "images" / "a.nii.gz", VOLUME)
+    save(tmp_path / "masks" / "a.nii.gz", (VOLUME > 150) * np.float32(white))
+    dataset = open("folder", tmp_path)
+    assert set(np.unique(dataset.cases[0].read_label())) == {0, 1}
+    assert dataset.report().faults == ()
 
 
 def test_an_empty_folder_among_those_of_the_cases_is_passed_over(tmp_path):
@@ -155,7 +165,9 @@ def test_images_keep_their_depth_and_channels(tmp_path, stored, dtype, channels)
     save(tmp_path / "images" / "a.png", stored)
     save(tmp_path / "masks" / "a.png", LABEL)
     dataset = open("folder", tmp_path)
-    image = dataset.cases[0].read_image()
+    (case,) = dataset.cases
+    image = case.read_image()
+    assert case.spacing is case.affine is None
     assert (image.dtype, image.shape, dataset.channels) == (dtype, (20, 30, channels), channels)
     np.testing.assert_array_equal(image, np.reshape(stored, (20, 30, -1))[..., :channels])
 
@@ -181,6 +193,66 @@ def test_other_channels_of_nnunet_are_mentioned(tmp_path):
     nnunet(tmp_path, ".png", IMAGE, LABEL)
     save(tmp_path / "imagesTr" / "heart_000_0001.png", IMAGE)
     assert open("folder", tmp_path).remarks == ("channels other than _0000 are not read: 1 (heart_000_0001.png)",)
+
+
+def test_a_part_without_labels_is_mentioned(tmp_path):
+    by_part(tmp_path, ".png", IMAGE, LABEL)
+    (tmp_path / "test" / "labels").rename(tmp_path / "test" / "later")
+    dataset = open("folder", tmp_path)
+    assert [case.part for case in dataset.cases] == ["training", "validation"]
+    assert dataset.remarks == ("not used, as they have no labels: 1 (test/images)",)
+
+
+EXCLUDED = [  # layout, file of the case that is spoilt, the case
+    pytest.param(side_by_side, "ground_truth/case10_Mask.png", "case10", id="side by side"),
+    pytest.param(by_part, "val/labels/val.png", "val", id="by part"),
+    pytest.param(folder_each, "p1/label.png", "p1", id="folder each"),
+    pytest.param(nnunet, "labelsTr/heart_001.png", "heart_001", id="nnunet"),
+    pytest.param(table, "deep/1-truth.png", "p1", id="table"),
+]
+
+
+@pytest.mark.parametrize("spoil", ["stray value", "third class", "missing"])
+@pytest.mark.parametrize(("layout", "name", "identity"), EXCLUDED)
+def test_an_excluded_case_neither_blocks_nor_changes_the_others(tmp_path, layout, name, identity, spoil):
+    layout(tmp_path, ".png", IMAGE, LABEL)
+    options = {"csv": "list.csv"} if layout is table else {}
+    kept = [case.id for case in open("folder", tmp_path, **options).cases if case.id != identity]
+    if spoil == "missing":
+        (tmp_path / name).unlink()
+    else:
+        save(tmp_path / name, np.full((20, 30), 7 if spoil == "stray value" else 2, np.uint8))
+    dataset = open("folder", tmp_path, exclude=[identity], **options)
+    assert [case.id for case in dataset.cases] == kept
+    assert dataset.classes == ("background", "foreground")
+    assert dataset.left_out == {identity: "listed under `exclude`"}
+
+
+def test_a_label_of_an_excluded_image_is_no_orphan(tmp_path):
+    pair(tmp_path)
+    save(tmp_path / "images" / "b_seg.png", IMAGE)
+    save(tmp_path / "masks" / "b_seg.png", LABEL)
+    assert [case.id for case in open("folder", tmp_path, exclude=["b_seg"]).cases] == ["a"]
+
+
+def test_two_folders_with_files_of_one_name_size_and_time_are_told_apart(tmp_path, monkeypatch):
+    states = []
+    for name in ("mine", "yours"):
+        pair(tmp_path / name)
+        for path in (tmp_path / name).rglob("*.png"):
+            os.utime(path, ns=(1, 1))
+        states.append(open("folder", tmp_path / name).cases[0].state())
+    assert states[0] != states[1]
+    monkeypatch.chdir(tmp_path)
+    assert open("folder", "mine").cases[0].state() == states[0]
+
+
+def test_a_link_that_leads_nowhere_is_a_file_that_cannot_be_read(tmp_path):
+    pair(tmp_path)
+    (tmp_path / "masks" / "a.png").unlink()
+    (tmp_path / "masks" / "a.png").symlink_to(tmp_path / "gone.png")
+    with pytest.raises(DataError, match=r"masks/a\.png: cannot be read \(no such file or directory\)\. Get the file"):
+        open("folder", tmp_path)
 
 
 def test_further_columns_are_facts_that_may_group(tmp_path):
@@ -237,7 +309,9 @@ REFUSED = [  # what lies in the folder, what the message says
     pytest.param({"a.png": IMAGE}, r"there is no case in .*expected images/", id="loose files"),
     pytest.param({**PAIR, "images/b.png": IMAGE}, r"cases without label: 1 \(b\)", id="no label"),
     pytest.param({**PAIR, "masks/b_seg.png": LABEL}, r"cases without image: 1 \(b\)", id="no image"),
-    pytest.param({**PAIR, "masks/a_mask.png": LABEL}, r"a\.png and a_mask\.png are both case a", id="two labels"),
+    pytest.param(
+        {**PAIR, "masks/a_mask.png": LABEL}, r"masks/a\.png and masks/a_mask\.png both stand for a", id="two labels"
+    ),
     pytest.param(
         {**PAIR, "images/b.nii": VOLUME, "masks/b.nii": VOLUME},
         r"are pictures and .* volumes; expected one",
@@ -321,7 +395,7 @@ def test_an_id_that_cannot_name_a_file_is_refused(tmp_path, name):
 
 def test_a_table_that_cannot_be_read_is_named(tmp_path):
     pair(tmp_path)
-    with pytest.raises(DataError, match=r"none\.csv: cannot be read as a table \(No such file"):
+    with pytest.raises(DataError, match=r"none\.csv: cannot be read as a table \(no such file"):
         open("folder", tmp_path, csv="none.csv")
 
 

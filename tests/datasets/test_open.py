@@ -1,8 +1,10 @@
 """Layouts and traps: what the readers cope with and what they refuse, tried on phantoms."""
 
+import gzip
 import os
 import re
 import shutil
+import struct
 from collections import Counter
 
 import numpy as np
@@ -11,6 +13,7 @@ from PIL import Image
 
 from rareseg.datasets import DataError, brats2020, cvc_clinicdb, isic2018, make_phantoms, names, open, source, volumes
 from rareseg.datasets.files import grey
+from rareseg.datasets.listing import natural
 
 SMALL = {"cases": 4, "size": 32}
 KEEP_EMPTY = {"brats2020": {"corrections": None}}  # the reader drops cases without foreground otherwise
@@ -149,7 +152,7 @@ def test_bad_files_are_refused_when_read_and_collected_in_the_report(tmp_path, k
 def test_no_pixel_is_read_by_open(tmp_path, key, monkeypatch):
     folder = made(tmp_path, key)
     open(key, folder)  # BraTS 2020 reads its labels once
-    monkeypatch.setattr("rareseg.datasets.files.Image.open", None)
+    monkeypatch.setattr("rareseg.datasets.files._opened", None)
     monkeypatch.setattr("rareseg.datasets.volumes.header", None)
     assert len(open(key, folder).cases) == 4
 
@@ -196,7 +199,7 @@ def test_two_files_of_one_case_are_refused(tmp_path):
     folder = made(tmp_path, "isic2018")
     path = folder / isic2018.IMAGES / "ISIC_0000001.jpg"
     path.with_suffix(".jpeg").write_bytes(path.read_bytes())
-    with pytest.raises(DataError, match="are both case ISIC_0000001"):
+    with pytest.raises(DataError, match=r"/ISIC_0000001\.jpeg and .* both stand for ISIC_0000001"):
         open("isic2018", folder)
 
 
@@ -206,6 +209,10 @@ def test_a_picture_that_is_not_named_as_its_folder_is_refused(tmp_path):
     image.rename(image.with_name("other.png"))
     with pytest.raises(DataError, match=r"one file of the same name, and does not: 1"):
         open("dsb2018", folder)
+
+
+def test_digits_that_are_no_number_sort_as_letters():
+    assert sorted(["scan10²", "scan9²", "scan²"], key=natural) == ["scan9²", "scan10²", "scan²"]
 
 
 def test_natural_order_puts_2_before_10(tmp_path):
@@ -337,6 +344,13 @@ def test_drive_has_a_field_of_view_and_a_second_observer_in_the_test_half(tmp_pa
                 case.read_label(observer=2)
 
 
+@pytest.mark.parametrize("observer", [0, 3, "2"])
+def test_there_are_two_observers(tmp_path, observer):
+    case = open("drive", made(tmp_path, "drive")).cases[0]
+    with pytest.raises(ValueError, match=rf"case {case.id}: observer must be 1 or 2, got {observer!r}"):
+        case.read_label(observer=observer)
+
+
 def test_drive_orphans_are_refused(tmp_path):
     folder = made(tmp_path, "drive")
     (folder / "training/mask/21_training_mask.gif").unlink()
@@ -352,6 +366,36 @@ def test_left_out_cases_are_reported_with_the_reason(tmp_path):
     assert "left out: ISIC_0000002: listed under `exclude`" in str(dataset.report())
     with pytest.raises(DataError, match=r"not in .*: 1 \(ISIC_7\)"):
         open("isic2018", folder, exclude=["ISIC_7"])
+
+
+@pytest.mark.parametrize("key", names())
+def test_an_excluded_case_may_lack_its_label(tmp_path, key):
+    folder = made(tmp_path, key)
+    first, *others = open(key, folder).cases
+    for path in first.labels:
+        path.unlink()
+    dataset = open(key, folder, exclude=[first.id])
+    assert [case.id for case in dataset.cases] == [case.id for case in others]
+    assert dataset.left_out == {first.id: "listed under `exclude`"}
+
+
+def test_an_excluded_case_may_hold_a_label_of_newer_releases(tmp_path):
+    folder = made(tmp_path, "brats2020")
+    head = open("brats2020", folder).cases[0].label_header
+    volumes.write(head.path, volumes.read(head) // 4 * 3, head.affine)
+    with pytest.raises(DataError, match=r"cases with label 3: 1 \(BraTS20_Training_001\)"):
+        open("brats2020", folder)
+    assert len(open("brats2020", folder, exclude=["BraTS20_Training_001"]).cases) == 3
+
+
+def test_two_files_of_a_folder_are_named_with_it(tmp_path):
+    folder = made(tmp_path, "kits19")
+    path = folder / "data" / "case_00001" / "imaging.nii.gz"
+    path.with_suffix("").write_bytes(path.read_bytes())
+    with pytest.raises(DataError, match=r"case_00001/imaging\.nii and case_00001/imaging\.nii\.gz both stand for imag"):
+        open("kits19", folder)
+    with pytest.raises(DataError, match=r"names cases that are not in .*: 1 \(segmentation\)"):
+        open("kits19", made(tmp_path / "whole", "kits19"), exclude=["segmentation"])
 
 
 def test_options_and_keys_that_do_not_exist_are_refused(tmp_path):
@@ -402,14 +446,25 @@ def test_a_complete_set_with_another_number_of_empty_labels_is_noted(tmp_path, m
     assert "1 of 4 scans have no enhancing tumour, expected 27" in open("brats2020", folder).remarks
 
 
-def test_unpacked_and_packed_files_that_differ_are_refused(tmp_path):
-    folder = made(tmp_path, "brats2020", "nii_and_gz")
-    path = next(folder.rglob("*_001_seg.nii"))
-    content = bytearray(path.read_bytes())
+@pytest.mark.parametrize("name", ["seg", "t1ce", "flair"])
+def test_unpacked_and_packed_files_that_differ_are_refused_where_they_are_read(tmp_path, name):
+    folder = made(tmp_path, "brats2020")
+    packed = next(folder.rglob(f"*_001_{name}.nii.gz"))
+    content = bytearray(gzip.decompress(packed.read_bytes()))
     content[-1] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(DataError, match=r"BraTS20_Training_001_seg\.nii and .*_seg\.nii\.gz differ"):
-        open("brats2020", folder)
+    packed.with_suffix("").write_bytes(content)
+    if name == "flair":
+        assert len(open("brats2020", folder).cases) == 4
+    else:
+        with pytest.raises(DataError, match=rf"BraTS20_Training_001_{name}\.nii and .*_{name}\.nii\.gz differ"):
+            open("brats2020", folder)
+
+
+def test_unpacked_and_packed_files_are_compared_once(tmp_path, monkeypatch):
+    folder = made(tmp_path, "brats2020", "nii_and_gz")
+    open("brats2020", folder, corrections=None)
+    monkeypatch.setattr(volumes, "digest", lambda _: pytest.fail("a file was unpacked again"))
+    assert len(open("brats2020", folder, corrections=None).cases) == 4
 
 
 def test_validation_and_empty_folders_are_noted(tmp_path):
@@ -467,6 +522,11 @@ def test_affines_that_differ_are_a_warning(tmp_path):
     affine = case.affine.copy()
     affine[0, 3] += 0.5
     volumes.write(case.labels[0], volumes.read(case.label_header), affine)
+    content = bytearray(gzip.decompress(case.image.read_bytes()))
+    struct.pack_into("<8f", content, 280, *(case.affine[:2] / 1000).ravel())
+    struct.pack_into("<4f", content, 312, *(case.affine[2] / 1000))
+    content[123] = content[123] & ~7 | 1  # the image in metres, the label in millimetres
+    case.image.write_bytes(gzip.compress(content))
     report = open("kits19", tmp_path / "kits19").report()
     assert report.warnings == (
         "case_00000: the affines of image and label differ by up to 0.5 mm; voxels are paired by their index",

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rareseg.datasets import DataError, _phantom_kits19, make_phantoms, names, open, volumes
+from rareseg.datasets import DataError, _phantom_kits19, make_phantoms, names, open, phantoms, volumes
 
 SHARE = {  # means over the complete real sets, by class
     "isic2018": [0.214],
@@ -202,6 +202,31 @@ def test_a_finished_folder_is_left_alone_and_another_one_refused(tmp_path):
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     with pytest.raises(DataError, match="holds something that is not a phantom"):
         make_phantoms("drive", tmp_path / "mine", cases=2, size=32)
+
+
+@pytest.mark.parametrize(("others", "sentence"), [(2, ""), (3, "holds phantoms made with other arguments")])
+def test_who_draws_more_slowly_takes_what_another_has_drawn(tmp_path, monkeypatch, others, sentence):
+    folder, real = tmp_path / "drive", phantoms._Order.draw
+
+    def overtaken(order, root):
+        monkeypatch.setattr(phantoms._Order, "draw", real)
+        make_phantoms("drive", folder, cases=others, size=32)
+        real(order, root)
+
+    monkeypatch.setattr(phantoms._Order, "draw", overtaken)
+    if sentence:
+        with pytest.raises(DataError, match=sentence):
+            make_phantoms("drive", folder, cases=2, size=32)
+    else:
+        assert len(open("drive", make_phantoms("drive", folder, cases=2, size=32)).cases) == 2
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_folder_that_cannot_be_named_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "rename", lambda *_: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
+    with pytest.raises(PermissionError):
+        make_phantoms("drive", tmp_path / "drive", cases=2, size=32)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_failed_drawing_leaves_nothing(tmp_path):

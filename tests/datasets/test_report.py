@@ -116,6 +116,14 @@ def test_labels_are_read_on_the_cores_that_the_process_may_use(tmp_path, monkeyp
     assert len(threads) == 1
 
 
+def test_shares_of_no_readable_case_are_no_numbers(tmp_path):
+    dataset = open("bus2017", make_phantoms("bus2017", tmp_path / "bus2017", cases=1, size=32))
+    dataset.cases[0].image.write_bytes(b"")
+    report = dataset.report()
+    assert (report.checks, len(report.faults)) == ((), 1)
+    assert np.isnan([report.mean_share(), report.pooled_share(), report.mean_inside()]).all()
+
+
 def test_a_file_that_is_gone_is_named(tmp_path):
     dataset = open("bus2017", make_phantoms("bus2017", tmp_path / "bus2017", cases=CASES, size=32))
     gone = dataset.cases[0].image

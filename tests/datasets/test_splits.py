@@ -123,6 +123,32 @@ def test_official_patches_of_one_image_validate_together():
     assert len(parts["validation"]) == 6
 
 
+def test_official_groups_validate_together_under_the_name_that_is_given():
+    """Patients of two cases each, in turns: without `group_by` the last case of training would validate alone."""
+    cases = [Item(str(k), str(k), "training" if k < 8 else "test", {"patient": k % 4 + k // 8 * 4}) for k in range(12)]
+    config = {"kind": "official", "fractions": [0.6, 0.2, 0.2], "group_by": "patient"}
+    parts = ids(split(cases, config))
+    assert parts == {
+        "train": ["0", "1", "2", "4", "5", "6"],
+        "validation": ["3", "7"],
+        "test": ["8", "9", "10", "11"],
+    }
+    with pytest.raises(DataError, match=r"split\.group_by must be none, .* got nonsense"):
+        split(cases, {**config, "group_by": "nonsense"})
+
+
+@pytest.mark.parametrize("other", ["validation", "test"])
+def test_official_parts_that_tear_a_group_are_refused_where_it_was_asked_for(other):
+    parts = ["training", "training", "validation", "test"]
+    cases = [Item(str(k), str(k), part, {"patient": f"p{k}"}) for k, part in enumerate(parts)]
+    torn = [*cases, Item("4", "4", other, {"patient": "p1"})]
+    config = {"kind": "official", "group_by": "patient"}
+    assert sizes(split(cases, config)) == [2, 1, 1]
+    assert sum(sizes(split(torn, {**config, "group_by": "none"}))) == 5
+    with pytest.raises(DataError, match=r"put groups of patient on several sides: 1 \(p1\)\. Leave out"):
+        split(torn, config)
+
+
 def test_an_official_validation_part_is_kept():
     cases = items(6, part=lambda k: ("training", "validation", "test")[k % 3])
     parts = split(cases, {"kind": "official", "fractions": [0.4, 0.4, 0.2]})
@@ -156,8 +182,16 @@ REFUSED = [
     pytest.param({"fractions": [0.8, 0.2]}, r"split\.fractions must be", id="two fractions"),
     pytest.param({"fractions": [0.8, 0.1, 0.2]}, r"split\.fractions must be", id="sum"),
     pytest.param({"fractions": [0.0, 0.8, 0.2]}, r"split\.fractions must be", id="no training"),
-    pytest.param({"fractions": [0.98, 0, 0.02]}, "the test part would be empty with 10 cases", id="empty"),
-    pytest.param({"kind": "folds", "folds": 10, "fractions": [0.98, 0.02, 0]}, "the validation part", id="folds empty"),
+    pytest.param({"fractions": [0.98, 0, 0.02]}, "the test part would be empty with 10 cases; change", id="empty"),
+    pytest.param(
+        {"kind": "folds", "folds": 10, "fractions": [0.98, 0.02, 0]},
+        r"the validation part .*; change split\.folds, split\.fractions or",
+        id="folds empty",
+    ),
+    pytest.param(
+        {"kind": "official", "stratify_by": "x"}, r"split\.stratify_by has no effect with kind official", id="idle"
+    ),
+    pytest.param({"kind": "file", "group_by": "x"}, r"split\.group_by has no effect with kind file", id="idle too"),
     pytest.param({"kind": "folds", "folds": 11}, "fold 0 of 11 folds", id="folds"),
     pytest.param({"kind": "file"}, "kind file needs path", id="file"),
 ]
@@ -184,6 +218,7 @@ BAD_FILES = [
     pytest.param("name,part\n000,train\n", "line 2: expected columns", id="column"),
     pytest.param("case,part\n000,train\n000,test\n", r"more than once: 1 \(000\)", id="twice"),
     pytest.param("case,part\n000,train\n001,test\n", r"gives no part to cases 1 \(002\)", id="missing"),
+    pytest.param("case,part\n000,test\n001,test\n002,test\n", "the train part .*change the file that", id="no train"),
     pytest.param("case,part\n000,train\n9,test\n", r"not in the data set: 1 \(9\)", id="stranger"),
 ]
 
@@ -194,11 +229,11 @@ def test_a_bad_split_file_is_refused_by_name(tmp_path, text, sentence):
     path.write_text(text)
     with pytest.raises(DataError, match=sentence) as fault:
         split(items(3), {"kind": "file", "path": str(path)})
-    assert str(path) in str(fault.value)
+    assert str(path) in str(fault.value) or "the train part" in str(fault.value)
 
 
 def test_a_split_that_cannot_be_read_is_named(tmp_path):
-    with pytest.raises(DataError, match=r"split\.csv: cannot be read as a split"):
+    with pytest.raises(DataError, match=r"split\.csv: cannot be read as a split \(no such file or directory\)\. Give"):
         read_split(tmp_path / "split.csv")
     (tmp_path / "split.csv").write_bytes(b"case,part\n\xff\xfe,train\n")
     with pytest.raises(DataError, match=r"split\.csv: cannot be read as a split"):
@@ -228,8 +263,19 @@ def test_miscnn_files_count_positions(tmp_path):
         assert ids(parts) == {"train": ["000", "001"], "validation": ["002"], "test": ["003"]}
 
 
-def test_a_broken_miscnn_file_is_named(tmp_path):
+def test_positions_count_where_no_name_is_an_id(tmp_path):
+    """A case that was removed since must not hand its place to another."""
+    path, none = tmp_path / "list.json", tmp_path / "none.json"
+    path.write_text(json.dumps({"TRAINING": ["x_0", "x_1"], "VALIDATION": ["x_5"]}))
+    none.write_text(json.dumps({"TRAINING": [], "VALIDATION": []}))
+    config = {"kind": "file", "development": str(path), "test": str(none)}
+    with pytest.raises(DataError, match=r"not in the data set: 1 \(x_0\)"):
+        split([Item("x_1", "1"), Item("x_5", "5")], config)
+
+
+@pytest.mark.parametrize(("text", "reason"), [('{"TRAINING": []}', "one is missing"), ("{", "Expecting property name")])
+def test_a_broken_miscnn_file_is_named(tmp_path, text, reason):
     path = tmp_path / "list.json"
-    path.write_text('{"TRAINING": []}')
-    with pytest.raises(DataError, match=r"list\.json: expected MIScnn's lists"):
+    path.write_text(text)
+    with pytest.raises(DataError, match=rf"list\.json: expected MIScnn's lists TRAINING and VALIDATION \({reason}"):
         split(items(2), {"kind": "file", "development": str(path), "test": str(path)})

@@ -73,6 +73,19 @@ def test_images_that_do_not_fit_are_refused(images, truths, sentence):
         best_threshold(images, truths)
 
 
+@pytest.mark.parametrize("search", [best_threshold, best_otsu])
+def test_empty_cases_count_as_told(search):
+    images, truths = [image(np.where(TRUTH, 1, 9)), image(np.full(TRUTH.shape, 9))], [TRUTH, 0 * TRUTH]
+    assert [search(images, truths, empty=empty).value for empty in ("nan", "one")] == [1, 1]
+    assert search(images, truths, empty="zero").value == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("search", [best_threshold, best_otsu])
+def test_a_metric_that_no_case_defines_has_no_best_rule(search):
+    with pytest.raises(ValueError, match=r"^recall is defined for no case, so no rule is best; take another metric,"):
+        search([image(NOISE)], [0 * TRUTH], metric="recall")
+
+
 @settings(max_examples=25)
 @given(arrays.arrays(np.uint8, (2, 4, 5, 2)), arrays.arrays(bool, (2, 4, 5)))
 def test_the_best_threshold_equals_trying_them_all(images, truths):

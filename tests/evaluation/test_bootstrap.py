@@ -67,15 +67,23 @@ def test_groups_must_fit_the_cases():
 
 def test_stability_of_a_clear_and_of_an_open_race():
     clear = stability(np.stack([X, X - 0.1, X - 0.2], axis=1))
-    np.testing.assert_array_equal(clear.ranks, np.eye(3))
-    assert (clear.winner, clear.share) == (0, 1)
+    np.testing.assert_array_equal(clear, np.eye(3))
     tied = stability(np.stack([X, X], axis=1))
-    np.testing.assert_array_equal(tied.ranks, [[1, 0], [1, 0]])
+    np.testing.assert_array_equal(tied, [[1, 0], [1, 0]])
     close = stability(np.stack([Y, X], axis=1))
     means = resampled_means(np.stack([Y, X], axis=1))
-    assert close.winner == 1
-    assert close.share == np.mean(means[:, 1] >= means[:, 0])
-    np.testing.assert_allclose(close.ranks.sum(axis=1), 1)
+    assert close[1, 0] == np.mean(means[:, 1] >= means[:, 0])
+    np.testing.assert_allclose(close.sum(axis=1), 1)
+
+
+@pytest.mark.parametrize(("values", "groups"), NOTHING_TO_DRAW)
+def test_no_ranks_where_resampling_says_nothing(values, groups):
+    assert np.isnan(stability(np.stack([values, values - 0.1], axis=1), groups)).all()
+
+
+def test_resamples_without_a_mean_are_left_out():
+    found = stability(np.stack([WITH_HOLE, WITH_HOLE - 0.1], axis=1))  # one resample in 27 has none
+    np.testing.assert_array_equal(found, np.eye(2))
 
 
 @given(arrays.arrays(np.float64, st.integers(2, 12), elements=st.floats(0, 1)))

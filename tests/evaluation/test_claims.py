@@ -221,6 +221,13 @@ def test_a_claim_is_undecided_without_its_frame(claim, frame, reason):
     assert tuple(found[["verdict", "reason"]]) == ("undecided", reason)
 
 
+def test_a_claim_is_undecided_where_a_test_has_no_p():
+    long, frames = ufl()
+    found = decided("U3", long, set_p(frames, np.nan, "drive", ASYMMETRIC, SYMMETRIC))
+    reason = f"no test of {ASYMMETRIC} against {SYMMETRIC} on drive, unet"
+    assert tuple(found[["verdict", "reason"]]) == ("undecided", reason)
+
+
 def test_equal_variants_share_a_place_as_in_print():
     long, frames = ufl()
     long = set_value(long, 0.77, dataset="cvc_clinicdb", loss=SYMMETRIC)

@@ -30,7 +30,7 @@ SENTENCES = [
         0.2, "no difference beyond chance by the signed-rank test (p = 0.2 after Holm over 3 pairs)", id="none"
     ),
     pytest.param(0.049, ": a difference by the signed-rank test (p = 0.049 after", id="some"),
-    pytest.param(3.2e-7, "(p = 3e-07 after", id="small"),
+    pytest.param(3.2e-7, "(p < 1e-4 after", id="small"),
 ]
 
 
@@ -42,7 +42,17 @@ def test_the_best_is_compared_with_the_next(p, part):
     )
     assert sentence.startswith(start)
     assert part in sentence
-    assert sentence.endswith("the first is above the second with probability 0.25.")  # loss_a is the second
+    assert sentence.endswith("the first is better than the second with probability 0.25.")  # loss_a is the second
+
+
+@pytest.mark.parametrize(("first", "share"), [("dice", "0.25"), ("combo", "0.75")])
+def test_of_distances_the_lower_is_better(first, share):
+    frame = table(1, metric="hd95").assign(rank=[3 - (first == "dice") * 2, 1 + (first == "dice"), 3])
+    frame = frame.assign(ours=frame["rank"].astype(float))
+    tests = paired(0.01).assign(block="set0/unet/hd95/foreground")
+    (sentence,) = within_blocks(frame, tests, "hd95")
+    assert f" {first} has the best hd95, 1.0000" in sentence
+    assert sentence.endswith(f"the first is better than the second with probability {share}.")
 
 
 def test_blocks_without_two_values_and_tests_are_left_out_or_say_less():
@@ -62,7 +72,15 @@ def test_friedman_over_complete_blocks():
     assert found.blocks == 5
     assert found.mean_ranks.tolist() == [3, 2, 1]
     assert "Over 5 blocks, Friedman's test gives chi-square 10.00 (p = 0.0067)" in sentence
+    assert "Davenport" not in sentence  # F is infinite where all blocks have the same order
     assert f"further apart than {found.critical_difference:.2f}" in sentence
+
+
+def test_orders_that_differ_have_an_f():
+    frame = table(5)
+    frame.loc[0, "ours"] = 9
+    _, found, sentence = across_blocks(frame, "jaccard")
+    assert f"and Iman and Davenport's form F {found.f:.2f} (p = {found.f_p:.2g}); mean ranks" in sentence
 
 
 def test_of_distances_the_lowest_takes_the_first_rank():

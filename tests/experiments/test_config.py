@@ -57,7 +57,11 @@ MISTAKES = [  # --set, what the sentence must hold
     ("datasets.drive.size=[64]", "at least 2 items"),
     ("datasets.drive.reader=folders", "unknown reader `folders`; did you mean `folder`?"),
     ("datasets.drive.values={0: 0, 255: 1}", "is for `reader: folder` alone"),
-    ("datasets.isic2018.size=[100, 100]", "must be multiples of 16"),
+    (
+        "datasets.isic2018.size=[100, 100]",
+        "--set datasets.isic2018.size: isic2018 reaches the network unet as 100 x 100",
+    ),
+    ("datasets.isic2018.size=[100, 100]", ", of which every side must be a multiple of 16"),
     ("datasets.isic2018.channels=7", "less than or equal to 4, found 7"),
     ("losses.dice.smoth=1", "`dice` does not take `smoth`; did you mean `smooth`?"),
     ("losses.tversky.delta=1.2", "expected a number in [0, 1], found 1.2"),
@@ -109,6 +113,16 @@ MISTAKES = [  # --set, what the sentence must hold
     ("overrides=[{where: {}, evaluation: {aggregation: pooled}}]", "holds for the whole table; expected case"),
     ("training.epochs", "expected key.key=value"),
     ("training.epochs=[1", "--set training.epochs:1: not YAML"),
+    ("networks=3", "--set networks: input should be a valid dictionary, found 3"),
+    ("losses=null", "--set losses: input should be a valid dictionary, found None"),
+    ("overrides=3", "--set overrides: input should be a valid list, found 3"),
+    ("training=3", "--set training: input should be a valid dictionary"),
+    ("grid.network=3", "--set grid.network: input should be a valid list, found 3"),
+    ("grid.loss=3", "--set grid.loss: input should be a valid list, found 3"),
+    ("grid.network=[{a: 1}]", "--set grid.network.0: input should be a valid string, found {'a': 1}"),
+    ("grid.network={? [a, b] : 1}", "--set grid.network:1: expected a word as a key, found a sequence"),
+    ("training.epochs=!!int [1]", "--set training.epochs:1: not YAML: this value is no int. Take the tag out"),
+    ("training.xla=!!bool maybe", "--set training.xla:1: not YAML: this value is no bool. Take the tag out"),
     ("seeds=[]", "at least 1 item"),
     ("seeds=[0, 0]", "--set seeds: value error, expected different values, found [0, 0]"),
     ("seeds=[-1]", "greater than or equal to 0, found -1"),
@@ -183,6 +197,47 @@ EDITS = [  # text of the file, what it becomes, line that must be named, what th
         "`focal` does not take `gama`; did you mean `gamma`?",
     ),
 ]
+
+
+HEAD = "table: mine\ngrid: {dataset: [drive], network: [unet_demo], loss: [dice]}\ndatasets: {drive: {}}\n"
+PROFILES = [  # line 4 of a file, what the sentence must hold
+    ("profiles: [cpu]", "profiles: expected a mapping of profiles, found ['cpu']"),
+    ("profiles: 3", "profiles: expected a mapping of profiles, found 3"),
+    ("profiles: {1: {}}", "profiles.1 is unknown, known are paper, cpu, demo"),
+    ("profiles: {cpu: [1]}", "profiles.cpu: expected a mapping of what differs, found [1]"),
+    ("profiles: {cpu: {networks: [a]}}", "networks: input should be a valid dictionary, found ['a']"),
+    ("profiles: {cpu: {losses: null}}", "losses: input should be a valid dictionary, found None"),
+    ("profiles: {cpu: {overrides: null}}", "overrides: input should be a valid list, found None"),
+    ("profiles: {cpu: {grid: {loss: 3}}}", "grid.loss: input should be a valid list, found 3"),
+]
+
+
+@pytest.mark.parametrize(("text", "sentence"), PROFILES, ids=[text for text, _ in PROFILES])
+def test_profiles_of_a_wrong_kind_are_refused_with_their_line(tmp_path, text, sentence):
+    path = tmp_path / "mine.yaml"
+    path.write_text(HEAD + text, encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        config.read(path)
+    assert f"{path}:4: {sentence}" in str(caught.value)
+
+
+BLAMED = [  # sections of two overrides, which of them is named, what the sentence must hold
+    ("training: {batch_size: 0}", "training: {epochs: 5}", 0, "batch_size: input should be greater than or equal to 1"),
+    ("training: {epochs: 5}", "training: {batch_size: 0}", 1, "batch_size: input should be greater than or equal to 1"),
+    ("training: {batch_size: 0}", "training: {epochs: 5}", 0, ", found 0"),
+    ("training: {optimiser: {nam: sgd}}", "training: {optimiser: {momentum: 0}}", 0, "did you mean `name`?"),
+]
+
+
+@pytest.mark.parametrize(("first", "second", "index", "sentence"), BLAMED)
+def test_of_several_overrides_the_last_that_holds_the_key_is_named(tmp_path, first, second, index, sentence):
+    path = tmp_path / "mine.yaml"
+    overrides = "".join(f"- where: {{}}\n  {section}\n" for section in (first, second))
+    path.write_text(f"{HEAD}overrides:\n{overrides}", encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        config.read(path)
+    assert f"{path}:{6 + 2 * index}: overrides.{index}.training" in str(caught.value)
+    assert sentence in str(caught.value)
 
 
 @pytest.mark.parametrize(("old", "new", "sentence"), EDITS, ids=[new.strip() for _, new, _ in EDITS])

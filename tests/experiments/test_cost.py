@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rareseg.experiments import catalogue, config, convolutions, grid
+from rareseg.experiments import catalogue, config, convolutions, cost, grid
 from rareseg.experiments.cost import Cost, gpu_hours
 from rareseg.experiments.options import configuration
 
@@ -61,6 +61,24 @@ def _holds(network, shape, channels, classes):
 )
 def test_the_forecast_of_the_papers_size(name, shape, channels, giga):
     assert convolutions.macs({"name": name}, shape, channels, 1) / 1e9 == pytest.approx(giga, rel=1e-3)
+
+
+LIMITS = [  # limit of a container, bytes held, of which kept files; GiB that can be had
+    (str(3 * 2**30), 2 * 2**30, 2**29, 1.5),
+    (str(2**30), 2 * 2**30, 0, 0.0),
+    ("max", 2 * 2**30, 0, None),
+]
+
+
+@pytest.mark.parametrize(("limit", "held", "kept", "expected"), LIMITS)
+def test_a_container_has_no_more_memory_than_its_limit_leaves(limit, held, kept, expected, tmp_path, monkeypatch):
+    monkeypatch.setattr(cost, "CGROUP", tmp_path)
+    machine = cost.free_memory_gib()
+    texts = {"memory.max": limit, "memory.current": str(held), "memory.stat": f"anon 1\ninactive_file {kept}"}
+    for name, text in texts.items():
+        (tmp_path / name).write_text(f"{text}\n")
+    found = cost.free_memory_gib()
+    assert found == pytest.approx(machine, rel=0.5) if expected is None else found <= expected
 
 
 SPEEDS = (3e12, 1e13, 2.5e13)

@@ -22,9 +22,9 @@ def found(printed):
 def answer(monkeypatch):
     """Return a function that lets the backend answer with devices, or die with a last line."""
 
-    def set_answer(devices=None, last=""):
+    def set_answer(devices=None, last="", code=0):
         done = subprocess.CompletedProcess(
-            [], int(devices is None), "" if devices is None else json.dumps(devices), last
+            [], code or int(devices is None), "" if devices is None else json.dumps(devices), last
         )
         monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
 
@@ -63,13 +63,14 @@ def test_devices(there, seen, state, sentence, tmp_path, answer, monkeypatch, ca
     assert ("-> uv sync --inexact --extra jax-gpu" in printed) == (len(there) > len(seen))
 
 
+@pytest.mark.parametrize("devices", [None, ["GPU"]], ids=["silent", "after it has answered"])
 @pytest.mark.parametrize(
     ("backend", "command"),
     [("jax", "uv sync --inexact --extra jax"), ("torhc", "set KERAS_BACKEND to one of tensorflow, jax, torch")],
 )
-def test_a_backend_that_does_not_compute_is_wrong(backend, command, tmp_path, answer, monkeypatch, capsys):
+def test_a_backend_that_does_not_compute_is_wrong(backend, command, devices, tmp_path, answer, monkeypatch, capsys):
     monkeypatch.setenv("KERAS_BACKEND", backend)
-    answer(None, "first\nNo module named it")
+    answer(devices, "first\nNo module named it", code=1)
     assert main("doctor", ["--data", str(tmp_path)]) == 1
     printed = capsys.readouterr().out
     assert found(printed)["backend"] == ("wrong", f"{backend} does not compute: No module named it")

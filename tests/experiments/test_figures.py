@@ -13,6 +13,9 @@ TRUTH = np.array([[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]], dtype
 PREDICTION = np.array([[1, 1, 1, 0], [1, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]], dtype=np.uint8)
 
 
+TWO = ("background", "foreground")
+
+
 def history(validation=False):
     rates = np.linspace(0.1, 0.8, 12)
     columns = {
@@ -45,6 +48,7 @@ def draw_examples(path):
     row = {
         "id": "01_test",
         "image": np.full((4, 4, 3), 0.5),
+        "classes": TWO,
         "truth": TRUTH,
         "predictions": dict.fromkeys(LOSSES, PREDICTION),
     }
@@ -138,7 +142,8 @@ def test_colours_tell_hits_false_alarms_and_misses():
     ],
 )
 def test_examples_print_the_dsc_of_the_case(mask, expected, tmp_path):
-    row = {"id": "a", "image": np.zeros((4, 4)), "truth": TRUTH, "predictions": {"dice": PREDICTION}, "mask": mask}
+    row = {"id": "a", "image": np.zeros((4, 4)), "classes": TWO, "truth": TRUTH, "mask": mask}
+    row["predictions"] = {"dice": PREDICTION}
     svg, _ = examples.examples([row], "DRIVE", tmp_path / "examples", data="real")
     assert expected in svg.read_text(encoding="utf-8")
 
@@ -147,6 +152,7 @@ def test_examples_shorten_long_ids_and_show_missing_runs(tmp_path):
     row = {
         "id": "0123456789" * 6,
         "image": np.zeros((4, 4, 3), np.uint8),
+        "classes": TWO,
         "truth": TRUTH,
         "predictions": {"dice": None},
     }
@@ -156,14 +162,29 @@ def test_examples_shorten_long_ids_and_show_missing_runs(tmp_path):
     assert "not run" in text
 
 
-def test_outlines_of_two_classes_are_red_and_blue(tmp_path):
-    truth = np.zeros((20, 20), np.uint8)
-    truth[4:16, 4:16], truth[8:12, 8:12] = 1, 2
-    row = {"id": "a", "image": np.zeros((20, 20)), "truth": truth, "predictions": {"dice": truth, "combo": None}}
+NAMED = [  # classes after the background, the colours of the first two
+    pytest.param(["kidney", "tumour"], ["#ff2a2a", "#3a7bff"], id="KiTS19"),
+    pytest.param(["road", "house", "tree"], ["#ff2a2a", "#3a7bff"], id="three"),
+    pytest.param([f"class {number}" for number in range(1, 10)], ["#ff2a2a", "#3a7bff"], id="more than the palette"),
+]
+
+
+@pytest.mark.parametrize(("classes", "first"), NAMED)
+def test_every_class_has_an_outline_and_its_name_in_the_legend(classes, first, tmp_path):
+    truth = np.zeros((20, 2 * len(classes) + 2), np.uint8)
+    for label in range(1, len(classes) + 1):
+        truth[4:16, 2 * label : 2 * label + 2] = label
+    row = {"id": "a", "image": np.zeros(truth.shape), "classes": ("background", *classes), "truth": truth}
+    row["predictions"] = {"dice": truth, "combo": None}
     svg, _ = examples.examples([row], "KiTS19", tmp_path / "examples", data="real")
     text = svg.read_text(encoding="utf-8")
-    assert all(text.count(colour) >= 3 for colour in examples.CLASSES.values())  # truth, prediction, legend
-    assert "tumour" in text
+    colours = examples._palette(row["classes"])
+    assert list(colours) == classes
+    assert list(colours.values())[:2] == first
+    assert len(set(colours.values())) == len(classes)
+    for name, colour in colours.items():
+        assert text.count(colour) >= 3  # truth, prediction, legend
+        assert f">{name}<" in text
     assert "true positive" not in text
 
 

@@ -16,6 +16,14 @@ def test_devices_are_those_that_the_environment_allows_and_each_has_a_worker(mon
         assert cli.default_workers([{"training": {"devices": 2}}]) == max(1, len(expected) // 2)
 
 
+def test_devices_are_counted_from_0_whatever_their_numbers_on_the_machine(monkeypatch, tmp_path):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(hardware, "Path", lambda _: tmp_path)
+    for name in ("nvidia3", "nvidia7", "nvidiactl"):
+        (tmp_path / name).touch()
+    assert hardware.gpus() == ["0", "1"]
+
+
 def test_a_worker_sees_the_device_that_the_fewest_others_use(monkeypatch, tmp_path):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     one = pool.Pool([], 3, tmp_path / "log", lambda _: None)

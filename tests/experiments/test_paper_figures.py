@@ -38,6 +38,7 @@ def test_what_is_stored_is_drawn_and_the_rest_is_missing(results, capsys):
     folder = results / "figures"
     assert (folder / "all-2a.svg").read_text() == "<svg>"
     assert "not run: scripts/reproduce_table3.py" in (folder / "all-2b.svg").read_text()
+    assert lines["ufl-3"].endswith("UFL, Fig. 3: DSC over gamma, from ufl_table3")
     swept = (folder / "ufl-3.svg").read_text()
     assert "phantom" in swept
     assert "Combo (not run)" in swept

@@ -2,10 +2,12 @@
 
 import os
 import signal
+import threading
+import time
 
 import pytest
 
-from rareseg.experiments import pool
+from rareseg.experiments import hardware, pool
 
 SHARED = {"optimiser": {"name": "adam", "learning_rate": 0.1}, "supervision": None, "mixed_precision": None}
 TRAINING = {**SHARED, "xla": None, "threads": 1, "deterministic": True, "devices": 1, "batch_size": 2}
@@ -93,6 +95,54 @@ def test_a_signal_while_a_worker_starts_interrupts_its_run(run, tmp_path):
     assert one.signal == signal.SIGTERM
     assert [(event["kind"], event["run"]) for event in told] == [("started", "a"), ("interrupted", "a")]
     assert "dead" not in told[1]
+
+
+SAVES = """
+import signal, sys, time
+from pathlib import Path
+from rareseg.experiments import worker
+stop = worker.Stop()
+Path(sys.argv[0]).touch()
+while not stop():
+    time.sleep(0.1)
+time.sleep(1)
+Path(FILE).touch()
+"""
+
+
+def test_one_signal_that_comes_twice_leaves_the_time_to_save(run, tmp_path):
+    saved, ready = tmp_path / "saved", tmp_path / "ready"
+    code = SAVES.replace("sys.argv[0]", repr(str(ready))).replace("FILE", repr(str(saved)))
+
+    def report(event):
+        if event["kind"] == "started":
+            threading.Thread(target=send).start()
+
+    def send():
+        while not ready.exists():
+            time.sleep(0.1)
+        for _ in range(2):  # as from uv, and from whoever signals its process group
+            os.kill(os.getpid(), signal.SIGUSR1)
+            time.sleep(0.1)
+
+    one, told = run(code, [job(tmp_path, "a", operations=1)], report)
+    assert one.signal == signal.SIGUSR1
+    assert saved.exists()
+    assert [event["kind"] for event in told] == ["started", "interrupted"]
+
+
+def test_what_a_worker_held_is_its_own_and_both_logs_are_named(run, tmp_path, monkeypatch):
+    held, real = iter([7000, 3]), os.wait4
+    monkeypatch.setattr(os, "wait4", lambda *given: (*real(*given)[:2], next(held)))
+    monkeypatch.setattr(hardware, "mebibytes", lambda usage: usage)
+    _, told = run("raise SystemExit(3)", [job(tmp_path, name, operations=1) for name in ("large", "small")])
+    reasons = [event["reason"] for event in told if event["kind"] == "failed"]
+    assert [reason.partition(";")[2].partition(")")[0] for reason in reasons] == [
+        " it held 7000 MiB at most",
+        " it held 3 MiB at most",
+    ]
+    assert all("(exit status 3;" in reason for reason in reasons)
+    assert all(f"in log.txt, or in {tmp_path / 'log'} if it had not begun" in reason for reason in reasons)
 
 
 def test_a_signal_while_a_process_is_made_reaches_it_too(run, tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -209,7 +210,6 @@ REFUSED = [
         ["bus2018"], None, "unknown data set `bus2018`; did you mean `bus2017`? Known are isic2018, ", id="name"
     ),
     pytest.param(["--config", "nowhere.yaml"], None, "nowhere.yaml", id="configuration"),
-    pytest.param(["--workers", "0"], None, "--workers 0: expected a whole number from 1", id="workers"),
     pytest.param(
         ["--data", "nowhere"], None, "nowhere holds no folder of a data set: expected one of isic2018", id="data"
     ),
@@ -240,6 +240,11 @@ def test_data_one_level_off_is_told_the_right_folder(data, tmp_path, capsys, key
     place = (data / given).resolve()
     assert prepare.main([*keys, "--data", str(place), "--results", str(tmp_path / "elsewhere")]) == 2
     assert re.search(rf"--data {data}\.$|{data} does: give it as --data$", capsys.readouterr().err.strip())
+
+
+def test_what_one_of_several_plans_cannot_use_counts():
+    reports = [SimpleNamespace(faults=faults) for faults in (["a", "b"], ["b"], [])]
+    assert prepare.Prepared(reports, []).faults == ["a", "b"]
 
 
 def test_one_bad_set_does_not_stop_the_others(data, tmp_path):

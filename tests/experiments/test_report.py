@@ -14,6 +14,7 @@ from PIL import Image
 from rich.console import Console
 
 from rareseg import datasets, evaluation
+from rareseg.evaluation.baselines import Threshold
 from rareseg.experiments import config, grid, ink, page, pictures, scoring, store, stored
 from rareseg.experiments.cases import open_cases, pipeline_settings
 from rareseg.experiments.report import Report, _run_row
@@ -253,6 +254,22 @@ def test_worst_cases_come_first(report):
     assert {label for row in worst for label, _ in row["links"]} == {"Dice", "Combo", "Adaptive log"}
 
 
+def test_runs_that_points_share_are_listed_and_charged_once(report):
+    twice = replace(report, due=[*report.due, *report.due])
+    made, shown = report.tables(), []
+    for one in (report, twice):
+        heading = one._heading(made)
+        content = one._page(made, heading, one._baselines(), one.pictures(made))
+        shown.append([heading["hours"], heading["notes"], content["runs"], content["failed"]])
+    assert shown[0] == shown[1]
+
+
+def test_links_to_label_maps_of_any_name_are_links(report, monkeypatch):
+    monkeypatch.setattr(stored, "label_map", lambda one, _: one.evaluation / "predictions" / "a b#1?.png")
+    (link, *_) = report._worst(report.pictures(report.tables()).sections[0])[0]["links"]
+    assert link[1].endswith("/predictions/a%20b%231%3F.png")
+
+
 def test_a_published_value_that_a_user_fills_in_is_compared(report, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)  # as in a clone beside an installed package
     mine = tmp_path / "results" / "published" / "table3.csv"
@@ -273,7 +290,7 @@ def bright(images):
     return np.stack([np.zeros_like(values), values], axis=-1).astype("float32")
 
 
-def scored(report, folder, *changes):
+def scored(report, folder, *changes, forward=bright):
     """Return the report of a table whose runs are scored as a worker does it, in place of training them."""
     shorter = ["grid.network=[unet]", "grid.loss=[dice, combo]", "report.reference=dice"]
     asked = config.read(YAML, "demo", [SETTINGS[0], SETTINGS[3], *shorter, *changes])
@@ -282,7 +299,7 @@ def scored(report, folder, *changes):
     for one in due:
         settings = one.point.settings
         drawing = pipeline_settings(settings)
-        scoring.score(bright, opened, opened.parts(settings), settings["evaluation"], drawing, one.evaluation)
+        scoring.score(forward, opened, opened.parts(settings), settings["evaluation"], drawing, one.evaluation)
         one.run.weights.touch()
         for file in ("history.csv", "run.json"):
             shutil.copy(report.due[0].run.folder / file, one.run.folder)
@@ -301,6 +318,30 @@ def test_a_table_of_batches_holds_the_means_of_what_scoring_wrote(report, tmp_pa
     found = long[long["loss"] == "dice"].set_index("metric")["ours"]
     assert found["f1"] == pytest.approx(means["dsc"])
     assert found["jaccard"] == pytest.approx(means["jaccard"])
+
+
+MEASURED = [  # section `evaluation`
+    "{grid: original, aggregation: pooled, metrics: [jaccard, recall], auc: false}",
+    "{grid: original, metrics: [jaccard, precision], empty: one, auc: false}",
+    "{aggregation: keras_batch, metrics: [f1, jaccard], auc: false}",
+]
+
+
+@pytest.mark.parametrize("section", MEASURED)
+def test_a_baseline_is_measured_as_a_network_that_says_the_same(report, tmp_path, monkeypatch, section):
+    level = float(np.mean(report.opened["isic2018"].prepared[0].read_image()))
+    rule = Threshold(1.0, 0, "bright", level)
+
+    def forward(images):
+        found = np.stack([rule.apply(image) for image in images])
+        return np.where(np.stack([found == 0, found == 1], axis=-1), 99.0, 0.0)
+
+    monkeypatch.setattr(evaluation, "best_threshold", lambda *_: rule)
+    made = scored(report, tmp_path, f"evaluation={section}", "training.batch_size=3", forward=forward)
+    network = made.tables().long.query("loss == 'dice'").set_index("metric")["ours"]
+    baselines = made._baselines().query("baseline == 'best threshold'").set_index("metric")["ours"]
+    assert baselines.to_dict() == pytest.approx(network.to_dict())
+    assert (baselines > 0).all()
 
 
 def test_the_primary_network_leads_and_a_curve_over_gamma_is_its_own(report):
@@ -415,7 +456,7 @@ def test_an_example_of_a_volume_is_its_axial_slice_whatever_the_order_of_the_fil
     case = max(dataset.cases, key=lambda one: np.count_nonzero(one.read_label()))
     write_prediction(case, case.read_label(), tmp_path / "predicted.nii.gz")
     monkeypatch.setattr(stored, "label_map", lambda *_: tmp_path / "predicted.nii.gz")
-    shown = pictures.example(case, case, {"dice": store.Due(None, None, True)}, fov=False)
+    shown = pictures.example(case, case, dataset.classes, {"dice": store.Due(None, None, True)}, fov=False)
     foreground = np.count_nonzero(case.read_label(), axis=(1, 2))
     np.testing.assert_array_equal(shown["truth"], case.read_label()[foreground.argmax()])
     np.testing.assert_array_equal(shown["predictions"]["dice"], shown["truth"])

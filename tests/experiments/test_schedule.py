@@ -51,7 +51,7 @@ def test_rate_and_end_are_those_of_keras_callbacks(plateau, seed):
         callback.on_train_begin()
     watch = Watch(0.1)
     for epoch, loss in enumerate(walk(seed)):
-        watch.update(settings, epoch + 1, {"val_loss": loss})
+        watch.update(settings, {"val_loss": loss})
         for callback in (falls, stops):
             callback.on_epoch_end(epoch, {"val_loss": loss})
         assert watch.rate == pytest.approx(float(model.optimizer.learning_rate), rel=1e-6)
@@ -67,19 +67,18 @@ def test_the_state_goes_through_json(after):
     for epoch, loss in enumerate(walk(1)):
         if epoch == after:
             watch = Watch.of(json.loads(json.dumps(watch.state(), allow_nan=False)))
-        watch.update(settings, epoch + 1, {"val_loss": loss})
+        watch.update(settings, {"val_loss": loss})
     expected = Watch(0.1)
-    for epoch, loss in enumerate(walk(1)):
-        expected.update(settings, epoch + 1, {"val_loss": loss})
+    for loss in walk(1):
+        expected.update(settings, {"val_loss": loss})
     assert watch == expected
 
 
-def test_the_best_epoch_is_the_lowest_loss_or_the_highest_overlap_and_ties_go_to_the_first():
+def test_the_last_better_epoch_is_the_lowest_loss_or_the_highest_overlap_and_ties_go_to_the_first():
     rows = [{"val_loss": loss, "val_dsc": 1 - loss, "val_jaccard": 0.5} for loss in (0.5, 0.3, 0.4, 0.3)]
     for monitor, best in (("val_loss", 2), ("val_dsc", 2), ("val_jaccard", 1)):
         watch = Watch(0.1)
-        found = [watch.update(training(monitor=monitor), epoch + 1, row) for epoch, row in enumerate(rows)]
-        assert watch.best_epoch == best
+        found = [watch.update(training(monitor=monitor), row) for row in rows]
         assert max(epoch for epoch, better in enumerate(found, start=1) if better) == best
 
 

@@ -252,8 +252,26 @@ def test_verdicts_are_counted_in_a_fixed_order():
     assert tables.verdict_counts(frame) == {"match": 6, "not_real": 102}
 
 
-@pytest.mark.parametrize(
-    ("kinds", "expected"), [("real subset", "subset"), ("subset phantom", "phantom"), ("real", "real")]
-)
-def test_data_of_a_table_is_its_least_real_part(kinds, expected):
-    assert data_of(pd.DataFrame({"data": kinds.split()})) == expected
+KINDS = [  # data of the cells, what they hold, data of the table
+    ("real subset", [0.5, 0.5], "subset"),
+    ("subset phantom", [0.5, 0.5], "phantom"),
+    ("real", [0.5], "real"),
+    ("real subset", [0.5, None], "real"),  # what was never run says nothing of what was
+    ("real subset", [None, None], "subset"),
+]
+
+
+@pytest.mark.parametrize(("kinds", "values", "expected"), KINDS)
+def test_data_of_a_table_is_its_least_real_part_that_was_measured(kinds, values, expected):
+    assert data_of(pd.DataFrame({"data": kinds.split(), "ours": values}, dtype=object)) == expected
+
+
+def test_a_table_whose_only_runs_are_of_whole_data_is_not_called_a_subset():
+    frame = long_frame(data="real")
+    others = frame["dataset"] != "drive"
+    frame.loc[others, "data"] = "subset"
+    frame.loc[others, ["ours", "low", "high"]] = float("nan")
+    text = tables.markdown(frame, HEADING)
+    assert "subset" not in text
+    assert "| Data | real, every case that the paper used |" in text
+    assert "# Table 3 of Kaul et al.\n" in text

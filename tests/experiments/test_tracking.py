@@ -84,9 +84,25 @@ def test_a_run_that_ends_before_its_first_epoch_is_told_too(tmp_path, job):
 
 def test_scores_have_the_names_of_the_configuration(tmp_path):
     (tmp_path / "cases.csv").write_text(CASES)
-    found = scores(tmp_path / "cases.csv", EVALUATION)
+    found = scores(tmp_path, EVALUATION)
     assert set(found) == {"test.f1.1", "test.jaccard.1", "test.recall.1", "test.auc.1"}
     assert found["test.f1.1"] == pytest.approx((6 / 7 + 2 / 3) / 2)
+
+
+FAR = "part,case,group,class,TP,FP,FN,TN,auc,hd95,assd\ntest,a,a,1,3,1,0,4,,2.0,1.0\ntest,b,b,1,1,0,1,6,,4.0,\n"
+BATCHES = "part,case,group,class,dsc,jaccard,recall\ntest,0,,1,.5,.4,1\ntest,1,,1,.7,.6,1\n"
+SCORES = [  # file, its text, what differs in the section `evaluation`, metrics by hand
+    ("cases.csv", CASES, {"metrics": ["recall"], "aggregation": "pooled"}, {"recall": 4 / 5}),
+    ("cases.csv", FAR, {"metrics": ["recall", "hd95", "assd"]}, {"recall": 3 / 4, "hd95": 3, "assd": 1}),
+    ("batches.csv", BATCHES, {"metrics": ["f1", "jaccard"], "aggregation": "keras_batch"}, {"f1": 0.6, "jaccard": 0.5}),
+]
+
+
+@pytest.mark.parametrize(("file", "text", "settings", "expected"), SCORES)
+def test_scores_are_averaged_as_the_table_has_them(file, text, settings, expected, tmp_path):
+    (tmp_path / file).write_text(text)
+    found = scores(tmp_path, EVALUATION | settings)
+    assert found == {f"test.{name}.1": pytest.approx(value) for name, value in expected.items()}
 
 
 @pytest.mark.slow

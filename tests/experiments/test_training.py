@@ -1,5 +1,6 @@
 """Training is exact: alone or among others, unbroken or resumed, the weights are the same to the last bit."""
 
+import shutil
 import threading
 import time
 
@@ -98,6 +99,15 @@ def test_a_stopped_run_goes_on_to_the_same_weights_and_history(shared, unbroken,
     assert trained(shared, tmp_path, LOSSES[1]) == unbroken
     steps = [line.split(",")[1] for line in (tmp_path / "history.csv").read_text().splitlines()]
     assert steps == ["step", "5", "10", "15"]
+
+
+def test_a_checkpoint_of_another_run_is_refused_by_name(shared, tmp_path):
+    seen = iter(range(1, 100))
+    with pytest.raises(Interrupted):
+        trained(shared, tmp_path / "one", LOSSES[1], stop=lambda: next(seen) == 2)
+    shutil.copytree(tmp_path / "one", tmp_path / "other")
+    with pytest.raises(ValueError, match="is a checkpoint of one, not of this run: remove it"):
+        Trainer(shared, store.Run(tmp_path / "other"), Batches(), LOSSES[1], TRAINING).resume()
 
 
 def test_a_checkpoint_of_other_versions_is_told(shared, tmp_path, monkeypatch):

@@ -1,8 +1,10 @@
 """Why a run failed, in the words of each backend, and what is recorded of a run."""
 
 import os
+import signal
 import subprocess
 import sys
+from datetime import UTC, datetime
 
 import keras
 import pytest
@@ -46,6 +48,16 @@ def test_another_failure_is_told_as_it_is():
     assert failure(ValueError("no such axis"), {}) == "ValueError: no such axis"
 
 
+def test_a_signal_that_comes_twice_asks_once(monkeypatch):
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(os, "_exit", lambda _: pytest.fail("it ended at once"))
+    stop = worker.Stop()
+    assert not stop()
+    for _ in range(2):
+        stop._ask(15, None)
+    assert stop()
+
+
 STARTED = """
 import sys
 from rareseg.experiments import worker
@@ -60,6 +72,14 @@ import pandas, sklearn
 def test_a_worker_starts_without_what_it_does_not_need():
     done = subprocess.run([sys.executable, "-c", STARTED], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_run_is_dated_by_its_own_start(monkeypatch):
+    monkeypatch.setattr(worker, "fingerprint", lambda _: {})
+    job = dict.fromkeys(("dataset", "network", "loss", "arguments", "seed", "settings"))
+    before = datetime.now(UTC).replace(microsecond=0)
+    started = datetime.fromisoformat(worker._start_record(job, "phantom")["started"])
+    assert before <= started <= datetime.now(UTC)
 
 
 @pytest.fixture

@@ -31,7 +31,9 @@ REFUSED = [
     pytest.param("a: &x [*x]", r"an alias refers to itself", id="itself"),
     pytest.param("a: [1", r"f\.yaml:1: not YAML", id="open bracket"),
     pytest.param("a: !!python/object:os.system x", r"f\.yaml:1: not YAML", id="object"),
-    pytest.param("a: !!int x", r"f\.yaml: not YAML", id="wrong tag"),
+    pytest.param("a: 1\nb: !!int x", r"f\.yaml:2: not YAML: this value is no int", id="wrong tag"),
+    pytest.param("a: 1\nb: !!timestamp foo", r"f\.yaml:2: not YAML: this value is no timestamp", id="no time"),
+    pytest.param("a: 1\n? [a, b]\n: 2", r"f\.yaml:2: expected a word as a key, found a sequence", id="list as key"),
     pytest.param("a: 1\n\tb: 2", r"f\.yaml:2: not YAML", id="tab"),
 ]
 

@@ -195,6 +195,7 @@ def test_a_callback_changes_the_weight(each, maps_of):
     assert type(loss).from_config(loss.get_config()).get_config() == loss.get_config()
 
 
+NEAR_THE_BACKGROUND = [[0, 0.1, 0.9], [0.1, 0, 1], [0.9, 1, 0]]
 METRIC = [[0, 2, 2], [2, 0, 1], [2, 1, 0]]
 NO_DISTANCES = [
     ([[0, 1], [2, 0]], "distances must be symmetric, 0 on the diagonal and not all 0, got"),
@@ -204,6 +205,11 @@ NO_DISTANCES = [
     ([[0, float("nan")], [float("nan"), 0]], r"distances must lie in \[0, inf\), got nan"),
     ([0, 1], "each entry of distances must be a list of numbers"),
     (1.0, "distances must be a list of lists of numbers"),
+    (
+        NEAR_THE_BACKGROUND,
+        "^distances: each class must be at least as far from the background as from any other class, got .*; take "
+        "weighting='volume'$",
+    ),
 ]
 
 
@@ -217,6 +223,15 @@ def test_matrices_that_are_no_distances_are_refused(distances, sentence):
 def test_matrices_that_are_not_square_are_refused_in_a_sentence(distances):
     with pytest.raises(ValueError, match="distances"):
         losses.get("wasserstein_dice", distances=distances)
+
+
+def test_classes_near_the_background_can_be_weighted_by_volume(logits_of, values):
+    label, arguments = np.array([[0, 0, 1, 1]]), {"distances": NEAR_THE_BACKGROUND, "weighting": "volume"}
+    near, far = (
+        values("wasserstein_dice", label, logits_of(np.array([[0, 0, wrong, wrong]]), 3, 20), **arguments)
+        for wrong in (0, 2)
+    )
+    assert 0 < near < far
 
 
 def test_distances_of_another_number_of_classes_are_refused_at_the_first_call(draw):

@@ -39,6 +39,7 @@ def test_a_loss_by_name_mapping_and_object():
 REFUSED = [
     (("dise",), {}, ValueError, r"unknown loss 'dise'; did you mean 'dice'\? Known: cross_entropy, focal"),
     (({"gamma": 1},), {}, ValueError, r"a loss needs a name, got \{'gamma': 1\}"),
+    (({"name": ["dice"]},), {}, ValueError, r"unknown loss \['dice'\]; did you mean 'dice'\?"),
     ((None,), {}, TypeError, r"a loss is a name, a mapping or a keras.losses.Loss, got None"),
     ((losses.get("dice", name="built"),), {"smooth": 1}, TypeError, r"built is built already; give smooth with a name"),
     (("dice",), {"gama": 1}, TypeError, r"dice takes no argument 'gama'; it takes smooth, absent, class_weights"),
@@ -66,6 +67,7 @@ REFUSED = [
     (("dice",), {"pool": "volume"}, ValueError, r"pool must be one of 'sample', 'batch', got 'volume'"),
     (("dice",), {"absent": None}, ValueError, r"absent must be one of 'keep', 'skip', got None"),
     (("dice",), {"ignore_class": 1.5}, ValueError, r"ignore_class must be a whole number, got 1\.5"),
+    (("dice",), {"ignore_class": True}, ValueError, r"ignore_class must be a whole number, got True"),
 ]
 
 

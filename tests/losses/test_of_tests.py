@@ -16,8 +16,8 @@ from rareseg.losses.overlap import Dice, Jaccard, Tversky
 class ExchangedTversky(Tversky):
     """Weighs false positives as it should weigh false negatives, as Keras does."""
 
-    def prices(self):
-        alpha, beta = super().prices()
+    def error_weights(self):
+        alpha, beta = super().error_weights()
         return beta, alpha
 
 
@@ -106,7 +106,7 @@ class GreedyTopK(TopK):
     """Takes its share of all pixels, those that are ignored included."""
 
     def value(self, pixels):
-        pixels.number = ops.ones_like(pixels.number) * ops.shape(pixels.truth.shares[0])[1]
+        pixels.weighted_pixels = ops.ones_like(pixels.weighted_pixels) * ops.shape(pixels.truth.shares[0])[1]
         return super().value(pixels)
 
 

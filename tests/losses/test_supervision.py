@@ -21,6 +21,10 @@ REFUSED = [
     (("dice",), {}, ValueError, "deep_supervision: give one loss per output, or one loss and the weights of all"),
     ((["dice", "focal"],), {"weights": [1]}, ValueError, r"^deep_supervision: 2 losses, but 1 weights$"),
     ((["dice"],), {"offset": "corner"}, ValueError, r"^offset must be 'centre' or 'origin', got 'corner'$"),
+    (([],), {}, ValueError, r"^deep_supervision: give at least one loss, got \[\]$"),
+    (("dice",), {"weights": []}, ValueError, r"^deep_supervision: give at least one loss, got \[\]$"),
+    (("dice",), {"weights": [-1, 1]}, ValueError, r"^deep_supervision: each weight must lie in \[0, inf\), got \[-1"),
+    (("dice",), {"weights": [1, float("nan")]}, ValueError, r"must lie in \[0, inf\), got \[1.0, nan\]$"),
     ((["dise"],), {}, ValueError, "unknown loss 'dise'"),
 ]
 
@@ -64,6 +68,24 @@ def test_labels_and_weights_are_looked_up_where_the_cells_are(offset, full, size
         np.testing.assert_allclose(*map(keras.ops.convert_to_numpy, (loss(label, logits, per_sample), expected)))
         called = keras.ops.convert_to_numpy(loss.call(label, logits))
         np.testing.assert_allclose(called, keras.ops.convert_to_numpy(cross_entropy(label[there], logits)))
+
+
+@pytest.mark.parametrize(("full", "size"), [(100, 60), (4, 8)])
+def test_the_origin_needs_a_whole_step(full, size):
+    (loss,), _ = losses.deep_supervision(["dice"], offset="origin")
+    with pytest.raises(ValueError, match=f"{full} labels along an axis are no multiple of {size} predictions; take"):
+        loss(np.zeros((1, full, full), "uint8"), np.zeros((1, size, size, 2), "float32"))
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only these graphs leave sizes open")
+def test_sizes_that_a_graph_does_not_know_are_taken_as_they_come():
+    import tensorflow as tf
+
+    (loss,), _ = losses.deep_supervision([losses.get("dice", reduction=None)], offset="origin")
+    shapes = [tf.TensorSpec([None] * 3, "int32"), tf.TensorSpec([None, None, None, 2], "float32")]
+    label, p = np.eye(4, dtype="int32")[None], np.full((1, 2, 2, 2), 0.5, "float32")
+    in_graph = tf.function(loss.call, input_signature=shapes, autograph=False)
+    np.testing.assert_allclose(in_graph(label, p), loss.call(label, p), rtol=1e-6)
 
 
 def network(rank):

@@ -142,6 +142,11 @@ def test_a_step_keeps_its_order(images, order, normalisation, expected):
     assert rectified_last == (order == "conv_norm_act")
 
 
+def test_kinds_of_kernels_that_nobody_draws_are_refused():
+    with pytest.raises(ValueError, match=r"^Seeded: kind must be one of glorot_uniform, .*, got 'he_uniform'\.$"):
+        Seeded("he_uniform", 3)
+
+
 @pytest.mark.parametrize(
     ("kind", "variance"), [("glorot_uniform", 2 / 540), ("glorot_normal", 2 / 540), ("he_normal", 2 / 180)]
 )

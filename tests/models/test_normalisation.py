@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from rareseg.models.normalisation import BatchNormalization, InstanceNormalization
+from rareseg.models.normalisation import BatchNormalization, InstanceNormalization, _fusible
 
 PAIRS = [
     pytest.param(lambda: BatchNormalization(momentum=0.9), lambda: layers.BatchNormalization(momentum=0.9), id="batch"),
@@ -55,6 +55,45 @@ def test_every_dtype_gives_what_keras_layers_give(images, ours, kerass, space, d
         assert keras.backend.standardize_dtype(result.dtype) == dtype.removeprefix("mixed_")
         results.append(ops.convert_to_numpy(ops.cast(result, "float32")))
     np.testing.assert_allclose(*results, atol=1e-5 if dtype == "float64" else 0.03)
+
+
+BATCH = (BatchNormalization, layers.BatchNormalization, {})
+INSTANCE = (InstanceNormalization, layers.GroupNormalization, {"groups": -1})
+UNCOVERED = [  # layers, options, shape: TensorFlow's operation covers the first of them alone
+    pytest.param(BATCH, {"axis": 3}, (2, 4, 5, 3), id="batch, last axis by its number"),
+    pytest.param(BATCH, {"axis": 1}, (2, 3, 4, 5), id="batch, channels first"),
+    pytest.param(BATCH, {"center": False}, (2, 4, 5, 3), id="batch, no offset"),
+    pytest.param(BATCH, {"scale": False}, (2, 4, 5, 3), id="batch, no scale"),
+    pytest.param(BATCH, {}, (6, 5, 3), id="batch, signals"),
+    pytest.param(BATCH, {}, (6, 3), id="batch, vectors"),
+    pytest.param(INSTANCE, {"axis": 1}, (2, 3, 4, 5), id="instance, channels first"),
+    pytest.param(INSTANCE, {"center": False}, (2, 4, 5, 3), id="instance, no offset"),
+    pytest.param(INSTANCE, {"scale": False}, (2, 4, 5, 3), id="instance, no scale"),
+    pytest.param(INSTANCE, {}, (6, 5, 3), id="instance, signals"),
+]
+
+
+@pytest.mark.parametrize(("pair", "options", "shape"), UNCOVERED)
+def test_every_option_gives_what_keras_layers_give(images, pair, options, shape):
+    ours, kerass, always = pair
+    x = images(*shape) * 2 + 5
+    results = [
+        ops.convert_to_numpy(layer(x, training=True)) for layer in (ours(**options), kerass(**always, **options))
+    ]
+    np.testing.assert_allclose(*results, atol=1e-5)
+
+
+@pytest.mark.parametrize("option", ["synchronized", "renorm"])
+def test_batch_normalisation_leaves_what_it_does_not_know_to_keras(images, option):
+    layer, x = BatchNormalization(), images(2, 4, 4, 3)
+    assert _fusible(layer, x) == (keras.backend.backend() == "tensorflow")
+    setattr(layer, option, True)
+    assert not _fusible(layer, x)
+
+
+def test_other_groups_are_refused_where_each_channel_is_one():
+    with pytest.raises(ValueError, match=r"^InstanceNormalization: groups must be -1, a channel a group, got 2; take"):
+        InstanceNormalization(groups=2)
 
 
 def test_frozen_batch_normalisation_uses_its_statistics_and_keeps_them(images):

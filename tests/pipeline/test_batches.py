@@ -227,7 +227,8 @@ def test_validation_is_every_case_once_and_not_augmented(make_cases, crops, move
 
 def test_validation_of_whole_images_is_the_images(make_cases):
     cases = make_cases(3)
-    batches = Batches(cases, {**WHOLE, **UFL, "batch_size": 2}, seed=0, training=False)
+    config = {**WHOLE, **UFL, "batch_size": 2, "mirror_tta": True}  # flips are for prediction
+    batches = Batches(cases, config, seed=0, training=False)
     np.testing.assert_array_equal(np.concatenate([images for images, _ in batches]), [case.image for case in cases])
     with pytest.raises(ValueError, match="validation_crops `whole` predicts cases"):
         Batches(cases, {**CROP, "validation_crops": "whole"}, seed=0, training=False)

@@ -29,7 +29,7 @@ import numpy as np
 from rareseg.pipeline import Batches
 place, pixels = (slice(None), slice(None)), np.ones((4, 4, 1), np.uint8)
 case = types.SimpleNamespace(
-    id="a", group="a", part="", shape=(4, 4), spacing=None, affine=None, files=(), info={}, kind=lambda image: "",
+    id="a", group="a", part="", shape=(4, 4), spacing=None, info={}, kind=lambda image: "",
     state=lambda: "", read_mask=lambda: None,
     image_slabs=lambda: iter([(place, pixels)]), label_slabs=lambda: iter([(place, pixels[..., 0])]))
 print(Batches([case], {"batch_size": 2}, seed=0)[0][0].shape, "tensorflow" in sys.modules)

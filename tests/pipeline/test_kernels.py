@@ -58,10 +58,22 @@ def test_coefficients_give_the_image_back_at_its_voxels():
     np.testing.assert_allclose(image_out, image, atol=2e-6)
 
 
-def test_without_numba_scipy_takes_its_place():
+def test_a_numba_that_is_broken_is_told():
     code = """
 import sys
-sys.modules["numba"] = None
+sys.modules["numba.core"] = None
+from rareseg.pipeline import augment
+augment._warp()
+"""
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert answer.stderr.splitlines()[-1].startswith("ModuleNotFoundError: import of numba.core halted")
+
+
+@pytest.mark.parametrize("name", ["numba", "llvmlite"])
+def test_without_numba_scipy_takes_its_place(name):
+    code = f"""
+import sys
+sys.modules[{name!r}] = None
 from rareseg.pipeline import augment
 print(augment._warp().__module__, "rareseg.pipeline._kernels" in sys.modules)
 """

@@ -58,6 +58,18 @@ def test_a_sample_may_stand_twice_in_a_batch(make_cases):
     assert_same_batches(make_cases(3), {**WHOLE, "batch_size": 5})
 
 
+@pytest.mark.parametrize("small", ["0", "1"])
+def test_a_window_that_reaches_beyond_its_case_is_refused(make_case, small):
+    """A negative start would be counted from the end: of 4 x 10 pixels the window was 1 x 4."""
+    cases = [make_case(name, (4, 10) if name == small else (12, 10)) for name in ("0", "1")]
+    config = {**WHOLE, "analysis": "grid", "patch": [6, 4]}
+    with pytest.raises(DataError, match=rf"{small}-000000: a window of 6 x 4 reaches beyond its case of 4 x 10"):
+        Batches(cases, {**config, "backend": "miscnn"}, seed=0)
+    window = next(one for one in Batches(cases, config, seed=0, shuffle=False)._samples if one.source.id == small)
+    with pytest.raises(DataError, match="set a smaller patch, or that backend"):
+        window.read_image()
+
+
 def stock(cases):
     """Return the maker of stock batches of one sample, and its MIScnn preprocessor."""
     settings = Settings.of({**WHOLE, "batch_size": 1})
@@ -201,6 +213,9 @@ def test_the_interface_hands_over_spacing_and_affine(make_case):
     interface = bridge.Interface(types.SimpleNamespace(cases=[case], classes=range(2)))
     assert interface.three_dim
     assert interface.load_image("scan")[1].keys() == {"spacing", "affine"}
+    prepared = prepare_all([case], {"scaling": "none", "size": [6, 4, 5]})
+    interface = bridge.Interface(types.SimpleNamespace(cases=prepared, classes=range(2)))
+    assert interface.load_image("scan")[1] == {"spacing": (1.5, 1.0, 1.0)}
 
 
 @pytest.mark.parametrize(
@@ -227,7 +242,7 @@ def test_importing_the_bridge_again_changes_nothing():
 def test_another_version_is_left_alone(monkeypatch):
     monkeypatch.setattr(importlib.metadata, "version", lambda _: "1.5.0")
     with pytest.warns(UserWarning, match=r"MIScnn 1\.5\.0 is not 1\.4\.0: it is used as it is, without our cures"):
-        assert not cures.is_known_version()
+        assert not cures.check_version()
 
 
 def test_a_missing_miscnn_is_one_line_of_instruction(monkeypatch):
@@ -236,7 +251,7 @@ def test_a_missing_miscnn_is_one_line_of_instruction(monkeypatch):
 
     monkeypatch.setattr(importlib.metadata, "version", fail)
     with pytest.raises(ImportError, match=r"install it with: pip install --no-deps miscnn==1\.4\.0"):
-        cures.is_known_version()
+        cures.check_version()
 
 
 def preprocessors():

@@ -22,7 +22,7 @@ def test_patches_are_drawn_evenly_and_know_where_they_come_from(make_cases):
     assert [patch.id for patch in patches[32:34]] == ["0-000032", "1-000000"]
     assert len({patch.id for patch in patches}) == 100
     one = patches[40]
-    assert (one.group, one.part, one.files) == ("group of 1", "training", cases[1].files)
+    assert (one.group, one.part) == ("group of 1", "training")
     assert one.shape == one.original_shape == (8, 6)
     source = prepare(cases[1], config(100))
     (row, column), (rows, columns) = one.corner, one.shape

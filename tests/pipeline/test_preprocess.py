@@ -135,8 +135,8 @@ def test_constant_images_stay_finite(scaling):
     assert np.isfinite(scale(np.full((4, 4, 1), 7, np.float32), scaling, np.dtype(np.uint8))).all()
 
 
-@pytest.mark.parametrize(("found", "asked"), [(1, 3), (4, 3), (2, 1), (3, 3)])
-def test_channels_are_repeated_or_lose_alpha(make_case, found, asked):
+@pytest.mark.parametrize(("found", "asked"), [(1, 3), (1, 1), (3, 3)])
+def test_a_single_channel_is_repeated(make_case, found, asked):
     case = make_case(channels=found)
     prepared = prepare(case, {**PLAIN, "channels": asked})
     np.testing.assert_array_equal(prepared.image[..., 0], case.image[..., 0])
@@ -147,7 +147,7 @@ REFUSED = [  # what is wrong with the case, settings, sentence
     pytest.param({"label": np.zeros((12, 9), np.uint8)}, {}, "a: the label is 12 x 9, the image 12 x 10", id="label"),
     pytest.param({"mask": np.ones((3, 3), bool)}, {}, "a: the mask is 3 x 3", id="mask"),
     pytest.param({}, {"channels": 1}, "a: the image has 3 channels.*asks for 1", id="colour as grey"),
-    pytest.param({}, {"channels": 2}, "a: the image has 3 channels.*asks for 2", id="blue is no alpha"),
+    pytest.param({}, {"channels": 2}, "a: the image has 3 channels.*asks for 2", id="no channel is dropped"),
     pytest.param({"image": np.ones((12, 10, 1))}, {"scaling": "unit"}, "float64; take `minmax`", id="float as unit"),
     pytest.param({}, {"size": [4, 4, 4]}, r"size \[4, 4, 4\] does not suit an image of 12 x 10", id="3D size"),
 ]
@@ -209,6 +209,22 @@ def test_volumes_are_resampled_to_a_spacing(make_case):
     assert prepared.shape == (10, 4, 20)
     assert prepared.label.shape == (10, 4, 20)
     assert prepared.original_shape == (6, 8, 10)
+
+
+SPACINGS = [  # settings, millimetres per axis of the network's grid; the case has 6 x 8 x 10 voxels of 5 x 0.7 x 0.8 mm
+    pytest.param({}, (5.0, 0.7, 0.8), id="its own, to the last digit"),
+    pytest.param({"spacing": [3, 1.4, 0.4]}, (3.0, 1.4, 0.4), id="spacing"),
+    pytest.param({"size": [12, 8, 4]}, (2.5, 0.7, 2.0), id="size"),
+]
+
+
+@pytest.mark.parametrize(("config", "spacing"), SPACINGS)
+def test_the_spacing_of_a_prepared_case_and_its_patches_is_that_of_their_grid(make_case, config, spacing):
+    case = make_case(shape=(6, 8, 10), channels=1, spacing=(5.0, 0.7, 0.8))
+    prepared = prepare(case, {"scaling": "none", **config})
+    assert prepared.spacing == (spacing if not config else pytest.approx(spacing))
+    drawing = {"patch": [2, 2, 2], "patches": {"count": 1}, "analysis": "patches"}
+    assert draw_patches([prepared], drawing, 0)[0].spacing == prepared.spacing
 
 
 @pytest.mark.parametrize("case", [{}, {"shape": (3, 4, 5), "spacing": (1.0, 1.0, 1.0)}], ids=["picture", "volume"])

@@ -23,6 +23,7 @@ REFUSED = [  # settings, sentence
     pytest.param({"patch": [8, 8], "overlap": [8, 4]}, "must be smaller than patch", id="overlap too large"),
     pytest.param({"patch": [8, 8], "overlap": [4]}, "must be smaller than patch", id="overlap of other dimension"),
     pytest.param({"patch": [8, 12], "size_factor": 8}, "multiples of 8", id="patch against the network"),
+    pytest.param({"patch": [8, 8], "patches": 5}, "patches must be a mapping of .*, got 5", id="draw as a number"),
     pytest.param({"patch": [8, 8], "patches": {}}, "patches.count must be a whole number", id="draw without count"),
     pytest.param(
         {"patch": [8, 8], "patches": {"count": 5, "inside_fov": 1.1}}, r"\[0, 1\], got 1.1", id="share over 1"

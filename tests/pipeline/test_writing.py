@@ -112,7 +112,8 @@ def test_what_cannot_be_written_is_one_sentence_and_no_file(picture, tmp_path):
     refused = [
         (picture, label, "a.nii.gz", r"label maps of this case are \.png files, got .*a\.nii\.gz"),
         (picture, label[1:], "b.png", r"the label is \(19, 12\), the grid \(20, 12\)"),
-        (picture, label / 2, "b.png", "whole numbers from 0 to 255, got float64"),
+        (picture, label / 2, "b.png", r"whole numbers from 0 to 255, got float64 from 0\.0 to 0\.5; give class"),
+        (picture, label.astype(int) * 300, "b.png", "from 0 to 255, got int64 from 0 to 300"),
         (picture, label.astype(np.int16) - 1, "b.png", "whole numbers from 0 to 255"),
     ]
     config = {**CONFIG, "analysis": "patches", "patch": [8, 8], "patches": {"count": 1}}
