@@ -11,7 +11,7 @@ LABELS = (IMAGES.mean(axis=-1) > 0.55).astype("uint8")
 
 
 def of_medicai():
-    models = pytest.importorskip("medicai.models", reason="medicai is not installed: uv run --extra peers pytest -m slow")
+    models = pytest.importorskip("medicai.models", reason="not installed: uv run --extra peers pytest -m slow")
     return models.UNet(
         encoder_name="resnet18",
         input_shape=(32, 32, 3),
