@@ -194,7 +194,6 @@ class Command:
     def _show(self, key: str, report: Any, cases: Sequence[Any], home: Path) -> None:
         """Print and write what reading showed, and draw cases."""
         self.console.print(str(report), markup=False, soft_wrap=True)
-        whole.sweep(home)
         if report.dataset.phantom:
             whole.write(home / "PHANTOM.txt", "Every file here was computed on phantoms.\n")
         whole.write(home / "report.txt", f"{report}\n")

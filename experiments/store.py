@@ -62,6 +62,8 @@ def _acquire(lock: filelock.BaseFileLock, timeout: float = -1) -> None:
 def locked(folder: Path, tell: Callable[[str], None]) -> Iterator[None]:
     """Hold what all runs of a results folder share: phantoms, splits, tables. Waits for whoever holds it.
 
+    What killed writers left there is removed first.
+
     Args:
         folder: The results folder; made where it is missing.
         tell: Takes a sentence that says for whom this waits.
@@ -88,6 +90,8 @@ def locked(folder: Path, tell: Callable[[str], None]) -> Iterator[None]:
             f"{folder} cannot be written: {error.strerror or error}. Give another folder with --results"
         ) from error
     try:
+        for place in (folder, *folder.glob("*/"), *folder.glob("*/figures/"), *folder.glob("*/splits/")):
+            whole.sweep(place, untouched=0)  # outside of runs nobody else may write now
         yield
     finally:
         owner.unlink(missing_ok=True)

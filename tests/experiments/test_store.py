@@ -59,3 +59,19 @@ def test_temporary_files_of_a_run_go_and_everything_else_stays(tmp_path):
         path.with_name(f".12-34-{path.name}").touch()
     run.sweep()
     assert {path for path in run.folder.rglob("*") if path.is_file()} == set(kept)
+
+
+def test_what_killed_writers_left_goes_once_the_folder_is_held_but_for_what_runs_may_be_writing(tmp_path):
+    shared = [
+        tmp_path / "PHANTOM.txt",
+        *(tmp_path / "table3" / name for name in ("table.md", "splits/a.csv", "figures/a.svg")),
+    ]
+    of_a_run = tmp_path / "runs" / "a" / ".12-34-run.json"
+    for path in (*shared, of_a_run):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    for path in shared:
+        path.with_name(f".12-34-{path.name}").touch()
+    with store.locked(tmp_path, print):
+        found = {path for path in tmp_path.rglob("*") if path.is_file()}
+    assert found - {tmp_path / ".lock", tmp_path / ".owner"} == {*shared, of_a_run}
