@@ -43,13 +43,15 @@ def draw_own_folder(root):
 
 @pytest.mark.usefixtures("graphs_as_they_are")
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
-def test_the_examples_of_a_page_run(page, tmp_path, monkeypatch):
+def test_the_examples_of_a_page_run(page, tmp_path, monkeypatch, capsys):
     draw_own_folder(tmp_path / "mine")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RARESEG_CACHE", str(tmp_path / "cache"))
     names = {}
     for block in CODE.findall(page.read_text(encoding="utf-8")):
         exec(compile(block, page.name, "exec"), names)
+    if page.name == "data.md":  # a label map of each held-out case, on its own grid
+        assert re.search(r"\d \(64, 64\) 0\.\d+$", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_every_page_that_shows_a_beginning_is_among_them():

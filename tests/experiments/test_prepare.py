@@ -301,14 +301,3 @@ def test_killed_at_any_moment_it_goes_on_and_gives_the_same_files(data, tmp_path
         process.wait()
     assert command("killed").wait() == 0
     assert content(tmp_path / "killed" / "results") == content(tmp_path / "whole" / "results")
-
-
-@pytest.mark.slow
-def test_the_way_from_an_own_folder_to_a_network_runs_as_documented(data, tmp_path):
-    text = (SCRIPT.parents[1] / "docs" / "data.md").read_text(encoding="utf-8")
-    code = next(block.split("```")[0] for block in text.split("```python\n") if "network.fit" in block)
-    (data / "bus2017").rename(tmp_path / "mine")
-    (tmp_path / "mine" / "original").rename(tmp_path / "mine" / "images")
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert re.search(r"00000\d \(\d+, \d+\) 0\.\d+", done.stdout.splitlines()[-1])
