@@ -157,13 +157,10 @@ def forecasts(table: str, changed: list[str]) -> dict[str, tuple[float, float]]:
     points = grid.points(config.read(path, "demo", changed))
     with tempfile.TemporaryDirectory() as results:
         foreseen = {"time": 0.0, "memory": 0.0, "disk": 0.0}
-        for same in cost.kinds(points):
-            dataset, settings = same[0].dataset, same[0].settings
-            known = cost.Cost.of(dataset, settings, Path(results))
-            found = measure.tried(dataset, settings, Path(results, "phantoms", dataset), known)
+        for same, known, found in measure.trials(points, lambda dataset: Path(results, "phantoms", dataset)):
             foreseen["time"] += len(same) * measure.run_seconds(known, found) + found["start"]
             foreseen["memory"] = max(foreseen["memory"], found["peak_mib"])
-            foreseen["disk"] += len(same) * cost.disk_gib(known, settings)[0]
+            foreseen["disk"] += len(same) * cost.disk_gib(known, same[0].settings)[0]
         command = [sys.executable, str(ROOT / "scripts" / f"reproduce_{table}.py"), "--profile=demo", "--workers=1"]
         command += [*(f"--set={one}" for one in changed), "--results", results]
         _ended_well(subprocess.Popen(command, stdout=subprocess.DEVNULL))

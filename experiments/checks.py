@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 from pydantic import TypeAdapter, ValidationError
 
 from rareseg import datasets
+from rareseg.datasets.listing import by
 from rareseg.evaluation.overlap import canonical
 from rareseg.experiments import catalogue
 from rareseg.experiments._yaml import ConfigError
@@ -194,7 +195,7 @@ def _sides(config: Config, point: Mapping[str, str], dataset: DatasetSection, pi
     whole = pipeline.analysis == "whole"
     size, loc = (dataset.size, ("datasets", point["dataset"], "size")) if whole else (pipeline.patch, PATCH)
     if size and any(side % factor for side in size):
-        text = f"{point['dataset']} reaches the network {point['network']} as {' x '.join(map(str, size))}"
+        text = f"{point['dataset']} reaches the network {point['network']} as {by(size)}"
         _refuse(source, loc, f"{text}, of which every side must be a multiple of {factor}")
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rareseg import datasets
+from rareseg.datasets.listing import by
 from rareseg.experiments.cases import open_dataset
 from rareseg.experiments.convolutions import activations, convolutions, macs, parameters
 from rareseg.experiments.grid import Point
@@ -217,7 +218,7 @@ def plan(points: Sequence[Point], folder_of: Callable[[str], Path]) -> list[str]
         on_gpu += gpu_hours(cost) * len(same)
         lines.append(
             f"{dataset} {network}: {counted(same)} of {cost.steps:,} steps, batch {cost.batch} of "
-            f"{' x '.join(map(str, cost.shape))}, {cost.macs / 1e9:.2f} G multiply-accumulates per sample; about "
+            f"{by(cost.shape)}, {cost.macs / 1e9:.2f} G multiply-accumulates per sample; about "
             f"{duration(hours)} and {memory_gib(cost, same[0].settings):.1f} GiB per run"
         )
     threads = f"at {FLOPS / 1e9:.0f} Gflop/s a thread"

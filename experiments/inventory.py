@@ -11,6 +11,7 @@ from rich.table import Column, Table
 
 from rareseg.datasets import whole
 from rareseg.experiments import config, store
+from rareseg.experiments.markdown import escaped, table_line
 from rareseg.experiments.sections import DatasetSection
 
 COLUMNS = (
@@ -65,12 +66,10 @@ def plans(paths: Iterable[Path], profile: str) -> dict[str, list[Plan]]:
 
 def write(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write ``table.csv``, and ``table.md`` with the rows of whole data sets."""
-    from rareseg.experiments import tables  # imports pandas
-
     store.write_rows(folder / "table.csv", COLUMNS, [[row[name] for name in COLUMNS] for row in rows])
     head = ["Some of these data are phantoms, drawn by a program.", ""] if _phantom(rows) else []
-    lines = [_HEADS, ["---"] * len(_HEADS), *(map(tables.escaped, line) for line in _short_rows(rows))]
-    whole.write(folder / "table.md", "\n".join([*head, *map(tables.markdown_line, lines)]) + "\n")
+    lines = [_HEADS, ["---"] * len(_HEADS), *(map(escaped, line) for line in _short_rows(rows))]
+    whole.write(folder / "table.md", "\n".join([*head, *map(table_line, lines)]) + "\n")
 
 
 def console(rows: Sequence[Mapping[str, Any]]) -> Table:

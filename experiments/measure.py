@@ -33,20 +33,38 @@ def measured(points: Sequence[Point], folder_of: Callable[[str], Path]) -> Itera
         folder_of: Data set -> its folder; where there is none, steps are timed on noise and samples are not.
     """
     total = 0.0
-    for same in cost.kinds(points):
-        dataset, network = same[0].dataset, same[0].network
-        settings, folder = same[0].settings, folder_of(dataset)
-        known = cost.Cost.of(dataset, settings, folder)
-        found = tried(dataset, settings, folder, known)
+    for same, known, found in trials(points, folder_of):
         hours = run_seconds(known, found) / 3600
         total += hours * len(same) + found["start"] / 3600
         samples = f"{found['sample'] * 1000:.1f} ms a sample" if found["sample"] else "no data here to time samples"
         yield (
-            f"measured, {dataset} {network}, {cost.counted(same)} of {known.steps:,} steps: "
+            f"measured, {same[0].dataset} {same[0].network}, {cost.counted(same)} of {known.steps:,} steps: "
             f"{found['step']:.3f} s a step, {samples}; about {cost.duration(hours)} and "
             f"{found['peak_mib'] / 1024:.1f} GiB per run, after {found['start']:.0f} s to start a worker"
         )
     yield f"measured, in all about {cost.duration(total)} on this machine, one run at a time"
+
+
+def trials(
+    points: Sequence[Point], folder_of: Callable[[str], Path]
+) -> Iterator[tuple[list[Point], cost.Cost, dict[str, float]]]:
+    """Try one run of each kind.
+
+    Args:
+        points: Runs of the table.
+        folder_of: Data set -> its folder, see `measured`.
+
+    Yields:
+        The runs of a kind, what one amounts to, and what was measured: seconds ``start`` of the process with its first
+        step, ``step`` and ``test`` of a batch, ``sample``, 0 where there is no data; high-water mark ``peak_mib``.
+
+    Raises:
+        DataError: A process failed.
+    """
+    for same in cost.kinds(points):
+        dataset, settings = same[0].dataset, same[0].settings
+        known = cost.Cost.of(dataset, settings, folder_of(dataset))
+        yield same, known, _tried(dataset, settings, folder_of(dataset), known)
 
 
 def run_seconds(known: cost.Cost, found: Mapping[str, float]) -> float:
@@ -58,22 +76,8 @@ def run_seconds(known: cost.Cost, found: Mapping[str, float]) -> float:
     return trained + looked + math.ceil(known.windows / known.batch) * found["test"]
 
 
-def tried(dataset: str, settings: Mapping[str, Any], folder: Path, known: cost.Cost) -> dict[str, float]:
-    """Start a process that tries it, and return what it measured.
-
-    Args:
-        dataset: Key of the data set.
-        settings: Of a run.
-        folder: Root of the data set.
-        known: What the run amounts to.
-
-    Returns:
-        Seconds ``start`` of the process with its first step, ``step`` and ``test`` of a batch, ``sample``, 0 where
-        there is no data; and the high-water mark ``peak_mib``.
-
-    Raises:
-        DataError: The process failed.
-    """
+def _tried(dataset: str, settings: Mapping[str, Any], folder: Path, known: cost.Cost) -> dict[str, float]:
+    """Start a process that tries it, and return what it measured."""
     job = {"dataset": dataset, "settings": settings, "folder": str(folder)}
     job |= {"shape": known.shape, "channels": known.channels, "classes": known.classes}
     done = subprocess.run(

@@ -8,7 +8,7 @@ frame. Where each cell stands says ``layout``.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -33,6 +33,7 @@ from rareseg.experiments.layout import (
     titled,
     with_baselines,
 )
+from rareseg.experiments.markdown import escaped, table_line
 
 DATA = {
     "real": "real, every case that the paper used",
@@ -150,13 +151,13 @@ def markdown(long: pd.DataFrame, heading: Mapping[str, Any], baselines: pd.DataF
     layout, decimals = with_baselines(grid(long), baselines), decimals_of(long)
     heads = [key.capitalize() for key in layout.side]
     heads += ["<br>".join(escaped(name(part)) for part in column) for column in layout.columns]
-    table = [markdown_line(heads), "|" + "---|" * len(layout.side) + ":-:|" * len(layout.columns)]
+    table = [table_line(heads), "|" + "---|" * len(layout.side) + ":-:|" * len(layout.columns)]
     for row in layout.rows:
         cells = [_markdown_cell(content(layout.cells.get((row, column)), decimals)) for column in layout.columns]
-        table.append(markdown_line([*(escaped(name(part)) for part in row), *cells]))
+        table.append(table_line([*(escaped(name(part)) for part in row), *cells]))
     parts = [
         [f"# {escaped(titled(heading['title'], data_of(long)))}"],
-        ["| | |", "|---|---|", *(markdown_line(map(escaped, fact)) for fact in facts(long, heading))],
+        ["| | |", "|---|---|", *(table_line(map(escaped, fact)) for fact in facts(long, heading))],
         [f"**{escaped(heading['verdict'])}**"] if heading.get("verdict") else [],
         [counted(long)],
         [f"- {escaped(note)}" for note in heading.get("notes", ())],
@@ -164,16 +165,6 @@ def markdown(long: pd.DataFrame, heading: Mapping[str, Any], baselines: pd.DataF
         [f"- {escaped(sentence)}" for sentence in legend(long)],
     ]
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
-
-
-def markdown_line(entries: Iterable[str]) -> str:
-    """Return a line of a table in Markdown."""
-    return f"| {' | '.join(entries)} |"
-
-
-def escaped(text: str) -> str:
-    """Return text in which no sign means anything to Markdown."""
-    return text.translate({ord(sign): f"\\{sign}" for sign in "\\`*_|<>"})
 
 
 def _markdown_cell(cell: Cell) -> str:
