@@ -5,8 +5,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from rareseg.losses._pixels import Pixels, Truth
+from rareseg.losses._pixels import Pixels
 from rareseg.losses._prediction import Margin, Prediction, Probabilities, Softmax
+from rareseg.losses._truth import Truth
 
 
 def read(y_true: Any, y_pred: Any, weight: Any, *, from_logits: bool, ignore_class: int | None, pool: str) -> Pixels:

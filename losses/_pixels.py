@@ -11,57 +11,14 @@ from typing import Any
 from keras import ops
 
 from rareseg.losses._cached import cached_property
-from rareseg.losses._prediction import Fixed, Margin, Prediction, SoftmaxView, View
+from rareseg.losses._hard_labels import Errors, errors
+from rareseg.losses._prediction import Fixed, Margin, Prediction, Softmax, View, added
+from rareseg.losses._truth import Truth
 
 # Below this a denominator counts as 0: gradients on JAX divide by its square, which would not fit into float32.
 SMALLEST_DENOMINATOR = 1e-18
 # The defaults of the focal losses, which need no logarithm.
 POWERS = {0.5: ops.sqrt, 2.0: ops.square}
-
-
-@dataclass
-class Truth:
-    """Labels as planes (B, *space).
-
-    Attributes:
-        shares: K planes y_c: how much of each class a pixel is.
-        masks: The same as K boolean planes if each pixel has one class at most; empty for soft labels.
-        weight: Plane w; None if every pixel counts once.
-    """
-
-    shares: list[Any]
-    masks: list[Any]
-    weight: Any
-
-    def weighted(self, plane: Any) -> Any:
-        """Return w times a plane."""
-        return plane if self.weight is None else plane * self.weight
-
-    @cached_property
-    def lacks(self) -> list[Any]:
-        """K planes 1 - y_c."""
-        if self.masks:  # by the masks, since XLA makes a choice of it then
-            return [ops.cast(ops.logical_not(mask), self.shares[0].dtype) for mask in self.masks]
-        return [1 - share for share in self.shares]
-
-    def of_class(self, c: int, plane: Any) -> Any:
-        """Return y_c times a plane."""
-        return self.shares[c] * plane
-
-    def but_class(self, c: int, plane: Any) -> Any:
-        """Return (1 - y_c) times a plane."""
-        return self.lacks[c] * plane
-
-    def of(self, planes: Sequence[Any]) -> Any:
-        """Return the plane of each pixel's class; that of class 0 where it has none."""
-        chosen = planes[0]
-        for mask, plane in zip(self.masks[1:], planes[1:], strict=True):
-            chosen = ops.where(mask, plane, chosen)
-        return chosen
-
-    def others(self, planes: Sequence[Any]) -> list[Any]:
-        """Return the planes of all classes, 0 where a class is the pixel's own."""
-        return [self.but_class(c, plane) for c, plane in enumerate(planes)]
 
 
 @dataclass
@@ -164,16 +121,21 @@ class Pixels:
         what two classes get of pixels of no class is such a difference.
         """
         truth, classes = self.truth, range(self.classes)
-        errors = [term.view.q for term in self.terms]  # one, of each pixel's class, or one per class
-        fn = self.sums([truth.weighted(truth.of_class(c, errors[c % len(errors)])) for c in classes])
+        if self.errors is not None:
+            return self.volumes - self.errors.fn, self.errors.fn, self.errors.fp
+        shares = [term.view.q for term in self.terms]  # one, of each pixel's class, or one per class
+        fn = self.sums([truth.weighted(truth.of_class(c, shares[c % len(shares)])) for c in classes])
         if isinstance(self.prediction, Margin) and truth.masks:
-            return self.volumes - fn, fn, ops.flip(fn, axis=-1) + self._strays(errors[0], fn)
-        view = self.terms[0].view
-        if isinstance(view, SoftmaxView) and truth.masks:
-            wrong = view.others
-        else:
-            wrong = truth.others(self.prediction.probabilities)
+            return self.volumes - fn, fn, ops.flip(fn, axis=-1) + self._strays(shares[0], fn)
+        wrong = truth.others(self.prediction.probabilities)
         return self.volumes - fn, fn, self.sums([truth.weighted(plane) for plane in wrong])
+
+    @cached_property
+    def errors(self) -> Errors | None:
+        """What a softmax gets wrong; None for other predictions and for soft labels."""
+        if isinstance(self.prediction, Softmax) and self.truth.masks:
+            return errors(self.prediction, self.truth, self.sums)
+        return None
 
     def _strays(self, error: Any, fn: Any) -> Any:
         """Return what two classes get of pixels of no class, (B, 2); to these, ``error`` is the share of class 1."""
@@ -188,22 +150,27 @@ class Pixels:
         """What a sum over pixels and classes has to visit: each pixel's class, or all classes of soft labels."""
         truth, view = self.truth, self.prediction.view
         if truth.masks:
-            return [Term(view(truth), self._weigh_all)]
+            return [Term(self.errors or view(truth), self._weigh_all)]
         return [Term(view(Fixed(c)), partial(self._weigh, c)) for c in range(self.classes)]
 
     def _weigh(self, c: int, numbers: Sequence[float]) -> Any:
         return self.truth.weighted(self.truth.of_class(c, numbers[c]))
 
     def _weigh_all(self, numbers: Sequence[Any]) -> Any:
-        tensors = [not isinstance(number, float) for number in numbers]
-        counted = [c for c, number in enumerate(numbers) if tensors[c] or number != 0] or [0]
-        first, *rest = [numbers[c] * self.truth.shares[c] for c in counted]
-        return self.truth.weighted(sum(rest, first))
+        plain = [number if isinstance(number, int | float) else None for number in numbers]
+        planes = [
+            number * self.truth.any_of([c for c, other in enumerate(plain) if other == number])
+            for number in dict.fromkeys(plain)
+            if number  # neither 0 nor a tensor
+        ]
+        tensors = [c for c, number in enumerate(plain) if number is None]
+        planes += [numbers[c] * self.truth.shares[c] for c in tensors]
+        return self.truth.weighted(added(planes or [0.0 * self.truth.shares[0]]))
 
     def plane(self, formula: Callable[[Term], Any]) -> Any:
         """Return the sum of a formula over all classes, for each pixel, (B, *space); the formula weighs its term."""
         planes = [formula(term) for term in self.terms]
-        return sum(planes[1:], planes[0])
+        return added(planes)
 
     def mean(self, formula: Callable[[Term], Any]) -> Any:
         """Return the mean over pixels of a formula that weighs its term, summed over classes; 0 if no pixel counts."""

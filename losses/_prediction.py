@@ -23,6 +23,11 @@ SMALLEST_SHARE = 1e-37
 PROBABILITY_MARGIN = 1e-7
 
 
+def added(planes: Sequence[Any]) -> Any:
+    """Return the sum of one or more planes."""
+    return sum(planes[1:], planes[0])
+
+
 class Choice(Protocol):
     """Chooses one class per pixel among K planes (B, *space)."""
 
@@ -60,12 +65,9 @@ class View(Protocol):
 
 
 class Prediction(Protocol):
-    """A network's output."""
+    """A network's output; probabilities are K planes (B, *space)."""
 
-    @property
-    def probabilities(self) -> list[Any]:
-        """K planes (B, *space)."""
-        ...
+    probabilities: Any
 
     def view(self, choice: Choice) -> View:
         """Return the view of the class that ``choice`` chooses."""
@@ -80,7 +82,7 @@ class Margin:
         above = ops.where(margin < -LARGEST_MARGIN, -LARGEST_MARGIN, margin)
         self.margin = ops.where(above > LARGEST_MARGIN, LARGEST_MARGIN, above)
 
-    @property
+    @cached_property
     def probabilities(self) -> list[Any]:
         """Planes of p_0 and p_1."""
         return [ops.sigmoid(-self.margin), ops.sigmoid(self.margin)]
@@ -118,7 +120,7 @@ class MarginView:
 
 
 class Softmax:
-    """Three or more classes from logits, K planes (B, *space)."""
+    """Three or more classes from logits, K planes (B, *space); for one class per pixel see `_hard_labels`."""
 
     def __init__(self, logits: Sequence[Any]) -> None:
         largest = logits[0]
@@ -127,18 +129,50 @@ class Softmax:
         # Softmax does not change with a constant added to all logits, so no gradient flows through the largest.
         self.largest = ops.stop_gradient(largest)
         self.logits = logits
-        exponentials = [ops.exp(plane - self.largest) for plane in logits]
-        total = sum(exponentials[1:], exponentials[0])
-        self.log_total = ops.log(total)
-        part = ops.reciprocal(total)  # a division per class would cost four more planes each in the gradient
-        self.probabilities = [plane * part for plane in exponentials]
+
+    @cached_property
+    def lags(self) -> list[Any]:
+        """K planes z_c - max z."""
+        return [plane - self.largest for plane in self.logits]
+
+    @cached_property
+    def exponentials(self) -> list[Any]:
+        """K planes exp(z_c - max z)."""
+        return [ops.exp(lag) for lag in self.lags]
+
+    @cached_property
+    def total(self) -> Any:
+        """Their sum."""
+        return added(self.exponentials)
+
+    @cached_property
+    def probabilities(self) -> list[Any]:
+        """K planes p_c."""
+        part = ops.reciprocal(self.total)  # a division per class would cost four more planes each in the gradient
+        return [plane * part for plane in self.exponentials]
 
     def view(self, choice: Choice) -> View:
         """Return the view of the class that ``choice`` chooses."""
         return SoftmaxView(self, choice)
 
 
-class SoftmaxView:
+class ShareView:
+    """A view that knows 1 - p as the sum of the other classes' shares."""
+
+    q: Any
+
+    @cached_property
+    def kept_q(self) -> Any:
+        """1 - p, never 0."""
+        return self.q + SMALLEST_SHARE
+
+    @cached_property
+    def log_q(self) -> Any:
+        """log(1 - p)."""
+        return ops.log(self.kept_q)
+
+
+class SoftmaxView(ShareView):
     """View of a softmax."""
 
     def __init__(self, softmax: Softmax, choice: Choice) -> None:
@@ -151,7 +185,7 @@ class SoftmaxView:
         logit = self.choice.of(self.softmax.logits)
         lead = ops.maximum(ops.stop_gradient(logit - self.softmax.largest), -LARGEST_MARGIN)
         # The last term is 0. The gradient takes it instead of the bound, for which it would need this plane again.
-        return self.softmax.log_total - lead - (logit - ops.stop_gradient(logit))
+        return ops.log(self.softmax.total) - lead - (logit - ops.stop_gradient(logit))
 
     @cached_property
     def others(self) -> list[Any]:
@@ -161,17 +195,7 @@ class SoftmaxView:
     @cached_property
     def q(self) -> Any:
         """1 - p as the sum of the other probabilities, since 1 - p itself loses all digits where p is nearly 1."""
-        return sum(self.others[1:], self.others[0])
-
-    @cached_property
-    def kept_q(self) -> Any:
-        """1 - p, never 0."""
-        return self.q + SMALLEST_SHARE
-
-    @cached_property
-    def log_q(self) -> Any:
-        """log(1 - p)."""
-        return ops.log(self.kept_q)
+        return added(self.others)
 
 
 class Probabilities:

@@ -9,7 +9,8 @@ from keras import ops
 
 from rareseg.losses._base import Based, ClassLoss, SegmentationLoss
 from rareseg.losses._inputs import as_float, check_shapes, comparable, read_prediction, without_ignored
-from rareseg.losses._pixels import Pixels, Truth, safe_divide
+from rareseg.losses._pixels import Pixels, safe_divide
+from rareseg.losses._truth import Truth
 
 
 def signed_distance(labels: np.ndarray, classes: int, spacing: Sequence[float] | None = None) -> np.ndarray:

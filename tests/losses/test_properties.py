@@ -102,3 +102,22 @@ def test_gradients_are_slopes(name, sharp, good, draw, values, differentiate):
             expected = slopes(values, loss, y_true, logits.astype("float64"), weight)
             limit = 1e-6 * max(1, np.abs(expected).max())
             np.testing.assert_allclose(gradient, expected, rtol=0, atol=limit, err_msg=str(channels))
+
+
+@pytest.mark.usefixtures("double")
+def test_gradients_of_pixel_weights_are_slopes(name, draw, truth, differentiate):
+    loss = losses.get(name, from_logits=True, reduction=None)
+    for channels in (1, 2, 3):
+        label, logits = draw(channels, (1, 3, 4))
+        label, logits = label.astype("int32"), logits.astype("float64")
+        label[0, 1, 2] = -1  # of no class
+        y_true, weight = truth(loss, label, logits), np.random.default_rng(4).uniform(0.5, 2, label.shape)
+
+        def weighed(y_true, weight, _, logits=logits):
+            return loss(*(np.repeat(part, len(weight), axis=0) for part in (y_true, logits)), weight)
+
+        _, gradient = differentiate(weighed, y_true, weight)
+        steps = STEP * np.eye(weight.size).reshape(-1, *weight.shape[1:])
+        above, below = (keras.ops.convert_to_numpy(weighed(y_true, weight + step, None)) for step in (steps, -steps))
+        expected = ((above - below) / (2 * STEP)).reshape(weight.shape)
+        np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-6, err_msg=str(channels))
