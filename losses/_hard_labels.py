@@ -78,10 +78,10 @@ def errors(softmax: Softmax, truth: Truth, sums: Callable[[Sequence[Any]], Any])
 
         return (q, ce, fn, fp), backward
 
-    inputs = [*softmax.logits, *([] if truth.weight is None else [truth.weight])]
-    if keras.backend.backend() == "torch":  # whose closed gradients have one output in Keras
-        return Errors(*forward(*inputs)[0])
-    return Errors(*ops.custom_gradient(forward)(*inputs))
+    # On PyTorch Keras' closed gradients have one output; there the formulas are differentiated as they stand.
+    by_itself = keras.backend.backend() == "torch"
+    compared = (lambda *inputs: forward(*inputs)[0]) if by_itself else ops.custom_gradient(forward)
+    return Errors(*compared(*softmax.logits, *([] if truth.weight is None else [truth.weight])))
 
 
 def _spread(totals: Any, like: Any) -> list[Any]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import os
 import signal
 import time
@@ -19,23 +20,47 @@ def anywhere(arguments):
     return [one for one in arguments if not one.startswith("--workers")]
 
 
-@pytest.mark.slow
-def test_the_loss_of_a_machine_changes_nothing(finished, call, tiny, tmp_path):
+@pytest.fixture(scope="module")
+def cluster_of_two():
+    """A cluster of two machines with one core each, and the one that may be lost."""
     utils = pytest.importorskip("ray.cluster_utils", reason="needs uv sync --inexact --extra cluster")
-    results = tmp_path / "results"
     with contextlib.redirect_stdout(io.StringIO()):
         cluster = utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
         second = cluster.add_node(num_cpus=1)
         cluster.wait_for_nodes()
-    try:
-        with call(*anywhere(tiny), f"--ray={cluster.address}", results=results, background=True) as process:
-            while len(list(results.glob("runs/*/history.csv"))) < 2:
-                time.sleep(0.2)
-                assert process.poll() is None
-            cluster.remove_node(second, allow_graceful=False)
-            printed, _ = process.communicate(timeout=300)
-    finally:
-        cluster.shutdown()
+    yield cluster, second
+    cluster.shutdown()
+
+
+def begun(process, results):
+    """Wait until both runs have begun."""
+    while len(list(results.glob("runs/*/history.csv"))) < 2:
+        time.sleep(0.2)
+        assert process.poll() is None
+
+
+@pytest.mark.slow
+def test_an_interrupt_saves_what_the_machines_do(cluster_of_two, call, tiny, tmp_path):
+    results = tmp_path / "results"
+    endless = [*anywhere(tiny), "--set=training.steps=100000", f"--ray={cluster_of_two[0].address}"]
+    with call(*endless, results=results, background=True) as process:
+        begun(process, results)
+        process.send_signal(signal.SIGINT)
+        printed, _ = process.communicate(timeout=120)
+    assert process.returncode == 130, printed
+    assert "Interrupted; everything is saved. Go on with: " in printed
+    states = [json.loads(file.read_text())["state"] for file in results.glob("runs/*/run.json")]
+    assert states == ["interrupted"] * 2
+    assert all(list(run.glob("checkpoint/*/state.json")) for run in results.glob("runs/*"))
+
+
+@pytest.mark.slow
+def test_the_loss_of_a_machine_changes_nothing(cluster_of_two, finished, call, tiny, tmp_path):
+    results, (cluster, second) = tmp_path / "results", cluster_of_two
+    with call(*anywhere(tiny), f"--ray={cluster.address}", results=results, background=True) as process:
+        begun(process, results)
+        cluster.remove_node(second, allow_graceful=False)
+        printed, _ = process.communicate(timeout=300)
     assert process.returncode == 0, printed
     assert "2 of 2 runs are finished, 2 were due now" in printed
     assert (results / TABLE).read_bytes() == (finished[0] / TABLE).read_bytes()
