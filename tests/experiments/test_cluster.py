@@ -33,8 +33,8 @@ def cluster_of_two():
 
 
 def begun(process, results):
-    """Wait until both runs have begun."""
-    while len(list(results.glob("runs/*/history.csv"))) < 2:
+    """Wait until both runs have saved something."""
+    while len([run for run in results.glob("runs/*") if any([*run.glob("checkpoint/step-*"), *run.glob("*.csv")])]) < 2:
         time.sleep(0.2)
         assert process.poll() is None
 
