@@ -46,8 +46,8 @@ HOW = (
     f"forward and backward, one thread, CPU time, medians of {ROUNDS} interleaved rounds ({QUICK_ROUNDS} if quick), "
     "freed memory kept by the process; "
     "ratio to keras.losses.SparseCategoricalCrossentropy(from_logits=True) in the same process; "
-    f"memory: high-water mark of a process per loss, less the mark before its first step, compiled before, lowest of "
-    f"{PROCESSES}; "
+    "memory: high-water mark of a process per loss, less the mark before its first step, compiled before, "
+    f"lowest of {PROCESSES}; "
     "GPU: wall time over that of reading logits and labels twice and writing the gradient once, as fast as it copies"
 )
 

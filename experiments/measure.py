@@ -63,8 +63,9 @@ def trials(
     """
     for same in cost.kinds(points):
         dataset, settings = same[0].dataset, same[0].settings
-        known = cost.Cost.of(dataset, settings, folder_of(dataset))
-        yield same, known, _tried(dataset, settings, folder_of(dataset), known)
+        folder = folder_of(dataset)
+        known = cost.Cost.of(dataset, settings, folder)
+        yield same, known, _tried(dataset, settings, folder, known)
 
 
 def run_seconds(known: cost.Cost, found: Mapping[str, float]) -> float:

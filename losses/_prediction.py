@@ -9,6 +9,7 @@ of 160^3.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, Protocol
 
 from keras import ops
@@ -123,17 +124,14 @@ class Softmax:
     """Three or more classes from logits, K planes (B, *space); for one class per pixel see `_hard_labels`."""
 
     def __init__(self, logits: Sequence[Any]) -> None:
-        largest = logits[0]
-        for plane in logits[1:]:
-            largest = ops.maximum(largest, plane)
-        # Softmax does not change with a constant added to all logits, so no gradient flows through the largest.
-        self.largest = ops.stop_gradient(largest)
         self.logits = logits
 
     @cached_property
     def lags(self) -> list[Any]:
         """K planes z_c - max z."""
-        return [plane - self.largest for plane in self.logits]
+        # Softmax does not change with a constant added to all logits, so no gradient flows through the largest.
+        largest = ops.stop_gradient(reduce(ops.maximum, self.logits))
+        return [plane - largest for plane in self.logits]
 
     @cached_property
     def exponentials(self) -> list[Any]:
@@ -183,19 +181,14 @@ class SoftmaxView(ShareView):
     def ce(self) -> Any:
         """-log p, in the order that keeps small values."""
         logit = self.choice.of(self.softmax.logits)
-        lead = ops.maximum(ops.stop_gradient(logit - self.softmax.largest), -LARGEST_MARGIN)
+        lead = ops.maximum(ops.stop_gradient(self.choice.of(self.softmax.lags)), -LARGEST_MARGIN)
         # The last term is 0. The gradient takes it instead of the bound, for which it would need this plane again.
         return ops.log(self.softmax.total) - lead - (logit - ops.stop_gradient(logit))
 
     @cached_property
-    def others(self) -> list[Any]:
-        """Probabilities of all classes but the chosen one."""
-        return self.choice.others(self.softmax.probabilities)
-
-    @cached_property
     def q(self) -> Any:
         """1 - p as the sum of the other probabilities, since 1 - p itself loses all digits where p is nearly 1."""
-        return added(self.others)
+        return added(self.choice.others(self.softmax.probabilities))
 
 
 class Probabilities:

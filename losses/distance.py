@@ -10,6 +10,7 @@ from keras import ops
 from rareseg.losses._base import Based, ClassLoss, SegmentationLoss
 from rareseg.losses._inputs import as_float, check_shapes, comparable, read_prediction, without_ignored
 from rareseg.losses._pixels import Pixels, safe_divide
+from rareseg.losses._prediction import added
 from rareseg.losses._truth import Truth
 
 
@@ -111,7 +112,7 @@ class Boundary(Based, ClassLoss):
         planes = [v * phi * p for v, phi, p in zip(weights, maps, pixels.prediction.probabilities, strict=True) if v]
         if not planes:
             return ops.zeros((1,), maps[0].dtype)
-        total = pixels.truth.weighted(sum(planes[1:], planes[0]))
+        total = pixels.truth.weighted(added(planes))
         return safe_divide(pixels.sum(total), pixels.total_weight, 0.0) / sum(weights)
 
     def get_config(self) -> dict[str, Any]:
@@ -190,7 +191,7 @@ class WassersteinDice(SegmentationLoss):
             volumes = [ops.reshape(pixels.volumes[:, c], shape) for c in range(pixels.classes)]
             rarity = sum((y / (v + 1) for y, v in zip(shares, volumes, strict=True)), ops.zeros_like(shares[0]))
             return pixels.sum(weighted(rarity * errors)), pixels.sum(weighted(rarity * (2 - errors)))
-        foreground, to_background = sum(shares[2:], shares[1]), _combined(apart[0], shares)
+        foreground, to_background = added(shares[1:]), _combined(apart[0], shares)
         error = pixels.sum(weighted(errors))
         return error, 2 * pixels.sum(weighted(foreground * (to_background - errors))) + error
 

@@ -8,6 +8,7 @@ from keras import ops
 
 from rareseg.losses._base import ClassLoss, per_class
 from rareseg.losses._pixels import Pixels, Term
+from rareseg.losses._prediction import added
 
 
 @keras.saving.register_keras_serializable(package="rareseg")
@@ -66,7 +67,7 @@ def focal(pixels: Pixels, weights: Sequence[float], exponents: Sequence[float]) 
             * term.modulating_factor(exponent)
             for exponent in sorted(set(exponents))
         ]
-        return sum(factors[1:], factors[0]) * term.ce
+        return added(factors) * term.ce
 
     return pixels.mean(formula)
 
