@@ -88,7 +88,8 @@ def read_prediction(y_pred: Any, from_logits: bool) -> Prediction:
     """Return ``y_pred`` (B, *space, C) in the form that suits it."""
     channels, rank = y_pred.shape[-1], len(y_pred.shape)
     if channels == 2 and from_logits:
-        return Margin(difference(y_pred))
+        first, second = ops.unstack(y_pred, num=2, axis=-1)
+        return Margin(second - first)
     planes = ops.unstack(ops.transpose(y_pred, (rank - 1, *range(rank - 1))), num=channels, axis=0)
     if from_logits:
         return Margin(planes[0]) if channels == 1 else Softmax(planes)
@@ -96,11 +97,3 @@ def read_prediction(y_pred: Any, from_logits: bool) -> Prediction:
     if channels == 1:
         return Probabilities([complements[0], planes[0]], [planes[0], complements[0]])
     return Probabilities(planes, complements)
-
-
-def difference(logits: Any) -> Any:
-    """Return z_1 - z_0 of logits (B, *space, 2), in the form that costs each backend least."""
-    if keras.backend.backend() == "tensorflow":
-        # As a sum, since its XLA computes the gradient of a difference of slices twice, once for each channel.
-        return ops.sum(logits * ops.convert_to_tensor([-1, 1], logits.dtype), axis=-1)
-    return logits[..., 1] - logits[..., 0]  # JAX's XLA writes the factors of that sum out, two planes of them
