@@ -358,9 +358,8 @@ def default_workers(jobs: list[dict[str, Any]]) -> int:
     if devices := hardware.gpus():
         return max(1, len(devices) // max((job["training"]["devices"] for job in jobs), default=1))
     threads = max(job["training"]["threads"] for job in jobs)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     memory = max(job["memory_gib"] for job in jobs)
-    return max(1, min(cores // threads, int(cost.free_memory_gib() / memory)))
+    return max(1, min(hardware.cores() // threads, int(cost.free_memory_gib() / memory)))
 
 
 def note_death(job: Mapping[str, Any], reason: str, tell: Callable[[str], None]) -> None:
