@@ -98,10 +98,14 @@ def remembered(root: Path, paths: Sequence[Path], read: Callable[[Path], Any], k
             return fact
 
     due = [path for path, fact in found.items() if fact is None]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    with ThreadPoolExecutor(cores) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         found |= dict(zip(due, pool.map(noted, due), strict=True))
     return {path: fact for path, fact in found.items() if fact is not None}
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def file_state(path: Path) -> list[int]:

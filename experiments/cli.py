@@ -15,6 +15,7 @@ from rich.console import Console
 
 from rareseg import datasets
 from rareseg.datasets import whole
+from rareseg.datasets.facts import cores
 from rareseg.experiments import config, cost, grid, hardware, options, store
 from rareseg.experiments.cases import Cases, open_cases
 from rareseg.experiments.checks import check_division
@@ -359,7 +360,7 @@ def default_workers(jobs: list[dict[str, Any]]) -> int:
         return max(1, len(devices) // max((job["training"]["devices"] for job in jobs), default=1))
     threads = max(job["training"]["threads"] for job in jobs)
     memory = max(job["memory_gib"] for job in jobs)
-    return max(1, min(hardware.cores() // threads, int(cost.free_memory_gib() / memory)))
+    return max(1, min(cores() // threads, int(cost.free_memory_gib() / memory)))
 
 
 def note_death(job: Mapping[str, Any], reason: str, tell: Callable[[str], None]) -> None:

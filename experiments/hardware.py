@@ -66,11 +66,6 @@ def versions() -> dict[str, str]:
     return found
 
 
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def gpus() -> list[str]:
     """Return the NVIDIA devices that this process may use, by their numbers, without a backend."""
     allowed = os.environ.get("CUDA_VISIBLE_DEVICES")

@@ -17,10 +17,11 @@ from statistics import median
 from typing import Any
 
 from rareseg import datasets, pipeline
+from rareseg.datasets.facts import cores
 from rareseg.experiments import cost, pool
 from rareseg.experiments.cases import open_dataset, pipeline_settings
 from rareseg.experiments.grid import Point
-from rareseg.experiments.hardware import cores, peak_memory
+from rareseg.experiments.hardware import peak_memory
 
 STEPS, SAMPLES, CASES = 3, 16, 8
 PASSES = 2

@@ -88,6 +88,7 @@ def read_prediction(y_pred: Any, from_logits: bool) -> Prediction:
     """Return ``y_pred`` (B, *space, C) in the form that suits it."""
     channels, rank = y_pred.shape[-1], len(y_pred.shape)
     if channels == 2 and from_logits:
+        # As they lie: of transposed planes JAX would keep one more for the gradient.
         first, second = ops.unstack(y_pred, num=2, axis=-1)
         return Margin(second - first)
     planes = ops.unstack(ops.transpose(y_pred, (rank - 1, *range(rank - 1))), num=channels, axis=0)

@@ -3,8 +3,10 @@
 import keras
 import numpy as np
 import pytest
+from keras import ops
 
 from rareseg import losses
+from rareseg.losses._inputs import read_prediction
 
 ALL = losses.names()
 REGIONS_ONLY = [name for name in ALL if name.endswith(("dice", "jaccard", "tversky", "similarity"))]
@@ -124,3 +126,9 @@ def test_a_large_volume_in_single_precision(name, large, values, differentiate):
         single, gradient = differentiate(loss, label, logits, form=form)
         np.testing.assert_allclose(single, double, rtol=tolerance, err_msg=form)
         assert np.isfinite(gradient).all(), form
+
+
+def test_the_margin_of_two_logits_is_their_difference():
+    logits = np.random.default_rng(0).normal(0, 30, (2, 4, 5, 2)).astype("float32")
+    found = ops.convert_to_numpy(read_prediction(ops.convert_to_tensor(logits), from_logits=True).margin)
+    np.testing.assert_array_equal(found, logits[..., 1] - logits[..., 0])
