@@ -199,7 +199,7 @@ def epochs(rounds: int) -> dict[str, float]:
             images = generator.normal(size=(2, 32, 32, 3)).astype("float32")
             session.step(images, (images[..., 0] > 1).astype("uint8"), 1e-3)
         with tempfile.TemporaryDirectory() as folder:
-            checkpoint.save(Path(folder), 1, {"step": 1}, {"model.weights.h5": session.save})
+            checkpoint.save(Path(folder), 1, {"step": 1}, {"variables.npz": session.save})
 
     return _memory(epoch, rounds)
 

@@ -6,7 +6,7 @@ Nothing is read before it is asked for: making a `Case` costs a file name.
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,6 +55,11 @@ class About:
     markers: tuple[str, ...]
     layout: tuple[str, ...]
     remarks: tuple[str, ...] = ()
+
+
+def with_kind(info: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """Return the facts of a case, with what sort of picture it is where its data set has several."""
+    return {**info, **({"kind": kind} if kind else {})}
 
 
 @dataclass(frozen=True, eq=False)
@@ -244,6 +249,11 @@ class Check:
     inside: float | None
     warnings: tuple[str, ...]
     digest: str
+
+    @property
+    def known(self) -> Case:
+        """The case with all facts that a split may name: those of its reader, and ``kind`` where it has one."""
+        return replace(self.case, info=with_kind(self.case.info, self.kind))
 
     def share(self, label: int) -> float:
         """Return the share of pixels of one class, 0 to 1."""

@@ -178,7 +178,7 @@ class Command:
             good = [check.case for check in report.checks]
             if told != (told := str(report)):
                 self._show(key, report, good, home)
-            parts = self._split(plan, good, home)
+            parts = self._split(plan, [check.known for check in report.checks], home)
             rows += inventory.rows_of(key, report, plan, parts, self._cache(key, plan, good))
         self.console.print(f"  {time.monotonic() - began:.0f} s; all files: {home}", markup=False, soft_wrap=True)
         return Prepared(reports, rows)

@@ -182,5 +182,5 @@ def _number(value: float | None) -> float | None:
 
 def _npz(**arrays: np.ndarray) -> bytes:
     stream = io.BytesIO()
-    np.savez_compressed(stream, allow_pickle=False, **arrays)
+    np.savez_compressed(stream, **arrays)  # NumPy 2.0 would store an argument for pickles as an array
     return stream.getvalue()

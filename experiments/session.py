@@ -118,13 +118,12 @@ class Session:
             self.model.build((None, *input_shape))
         self.predictor = models.final(self.network)
         self.model.optimizer.build(self.model.trainable_variables)
-        self._initial = [np.array(ops.convert_to_numpy(variable)) for variable in self._variables()]
+        self._initial = self._values()
 
     def reset(self, loss: Mapping[str, Any]) -> None:
         """Go back to the initial weights and choose a loss."""
-        for variable, value in zip(self._variables(), self._initial, strict=True):
-            variable.assign(value)
         self.model.which.assign(self.losses.index(dict(loss)))
+        self._assign(self._initial)
 
     def step(self, images: np.ndarray, labels: np.ndarray, learning_rate: float) -> tuple[float, np.ndarray]:
         """Take one step; return the loss of the batch and the counts of `Overlap`."""
@@ -156,21 +155,15 @@ class Session:
             logs = act(images, labels, return_dict=True)
         return float(logs["loss"]) - decay, np.asarray(logs["overlap"], "float64")
 
-    def seeds(self) -> list[list[int]]:
-        """Return the state of every random generator of the network."""
-        return [ops.convert_to_numpy(variable).tolist() for variable in self._generators()]
-
     def save(self, path: Path) -> None:
-        """Write weights and optimiser."""
-        self.model.save_weights(path)
+        """Write all that training changes: weights, optimiser, random generators."""
+        # Keras 3.15's save_weights makes an optimiser of its own each time, of which TensorFlow never frees 70 KiB.
+        np.savez(path, *self._values())
 
-    def restore(self, path: Path, seeds: Sequence[Sequence[int]]) -> None:
-        """Read back what ``save`` and ``seeds`` gave."""
-        chosen = int(ops.convert_to_numpy(self.model.which))
-        self.model.load_weights(path)
-        self.model.which.assign(chosen)  # another command may hold the losses in another order
-        for variable, value in zip(self._generators(), seeds, strict=True):
-            variable.assign(np.asarray(value, "uint32"))
+    def restore(self, path: Path) -> None:
+        """Read back what ``save`` wrote; the loss stays as `reset` chose it."""
+        with np.load(path, allow_pickle=False) as stored:
+            self._assign([stored[name] for name in stored.files])
 
     def weights(self) -> list[np.ndarray]:
         """Return a copy of the network's weights."""
@@ -181,11 +174,17 @@ class Session:
         for variable, value in zip(self.network.weights, weights, strict=True):
             variable.assign(value)
 
-    def _variables(self) -> list[Any]:
-        return [*self.model.variables, *self.model.optimizer.variables]
+    def _values(self) -> list[np.ndarray]:
+        return [np.array(ops.convert_to_numpy(variable)) for variable in self._variables()]
 
-    def _generators(self) -> list[Any]:
-        return [variable for variable in self.model.variables if "seed_generator" in variable.path]
+    def _assign(self, values: Sequence[np.ndarray]) -> None:
+        for variable, value in zip(self._variables(), values, strict=True):
+            variable.assign(value)
+
+    def _variables(self) -> list[Any]:
+        """Return all that training changes, without the chosen loss: other commands may order the losses otherwise."""
+        every = [*self.model.variables, *self.model.optimizer.variables]
+        return [variable for variable in every if variable is not self.model.which]
 
 
 def objective(loss: Mapping[str, Any], supervision: Mapping[str, Any], outputs: int) -> Objective:

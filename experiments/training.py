@@ -18,7 +18,7 @@ from rareseg.experiments.schedule import Watch, learning_rate
 from rareseg.experiments.session import Session
 
 HISTORY = ("epoch", "step", "loss", "jaccard", "dsc", "val_loss", "val_jaccard", "val_dsc", "learning_rate", "seconds")
-_WEIGHTS, _BEST = "state.weights.h5", "best.npz"
+_VARIABLES, _BEST = "variables.npz", "best.npz"
 Validate = Callable[[int], tuple[float, np.ndarray]]
 """Epoch, from 0 -> mean loss and counts (K - 1, 3) of the validation cases."""
 
@@ -85,7 +85,7 @@ class Trainer:
             if others := sorted(name for name, _ in state.get("versions", {}).items() ^ hardware.versions().items()):
                 names = ", ".join(dict.fromkeys(others))
                 tell(f"its checkpoint was saved with other versions of {names}: the last digits may differ")
-            self.session.restore(folder / _WEIGHTS, state["seeds"])
+            self.session.restore(folder / _VARIABLES)
             self.step, self.history = state["step"], state["history"]
             self.watch, self._sums = Watch.of(state["watch"]), np.array(state["sums"])
             if (folder / _BEST).is_file():
@@ -176,15 +176,14 @@ class Trainer:
             "step": self.step,
             "history": self.history,
             "sums": self._sums.tolist(),
-            "seeds": self.session.seeds(),
             "watch": self.watch.state(),
             "run": self.run.id,
             "versions": hardware.versions(),
         }
-        files: dict[str, Callable[[Path], Any]] = {_WEIGHTS: self.session.save}
+        files: dict[str, Callable[[Path], Any]] = {_VARIABLES: self.session.save}
         if self._best is not None:
             best = self._best
-            files[_BEST] = lambda path: np.savez(path, *best, allow_pickle=False)
+            files[_BEST] = lambda path: np.savez(path, *best)
         checkpoint.save(self._checkpoints, self.step, state, files)
         self._saved = time.monotonic()
 

@@ -18,6 +18,7 @@ from typing import Any, Self
 import numpy as np
 
 from rareseg.datasets import DataError
+from rareseg.datasets.case import with_kind
 from rareseg.datasets.facts import cache_folder
 from rareseg.datasets.listing import by
 from rareseg.pipeline import _spline, cache, resize
@@ -382,7 +383,7 @@ def _prepared(case: Any, arrays: dict[str, Any], facts: Mapping[str, Any]) -> Pr
         group=case.group,
         part=case.part,
         spacing=_spacing(case, facts["shape"]),
-        info={**case.info, **({"kind": facts["kind"]} if facts["kind"] else {})},
+        info=with_kind(case.info, facts["kind"]),
         arrays=arrays,
         shape=tuple(facts["shape"]),
         channels=facts["channels"],

@@ -16,7 +16,8 @@ import pytest
 from PIL import Image
 
 from rareseg import datasets, pipeline
-from rareseg.experiments import inventory, prepare
+from rareseg.experiments import config, grid, inventory, prepare
+from rareseg.experiments.cases import open_cases
 from rareseg.pipeline.preprocess import STEPS
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "prepare.py"
@@ -91,6 +92,19 @@ def planned():
     """Every data set of the configurations with each of its plans."""
     found = inventory.plans(sorted((SCRIPT.parents[1] / "configs").glob("*.yaml")), "paper")
     return [(key, plan) for key in datasets.names() for plan in inventory.planned(found, key)]
+
+
+@pytest.mark.parametrize("profile", ["paper", "cpu"])
+def test_a_written_split_is_the_one_that_the_tables_make(profile, tmp_path):
+    """Of pictures of several sorts too, which a table may ask to be in proportion."""
+    datasets.make_phantoms("dsb2018", tmp_path / "data" / "dsb2018", cases=12, size=48)
+    arguments = ["dsb2018", "--profile", profile, "--data", str(tmp_path / "data"), "--results", str(tmp_path / "out")]
+    assert prepare.main(arguments) == 0
+    points = grid.points(config.read(SCRIPT.parents[1] / "configs" / "table3.yaml", profile))
+    settings = next(point.settings for point in points if point.dataset == "dsb2018")
+    division = open_cases("dsb2018", tmp_path / "data" / "dsb2018", settings).division(settings)
+    written = datasets.read_split(tmp_path / "out" / "dsb2018" / "table3.csv")
+    assert written == {part: [case.id for case in cases] for part, cases in division.items()}
 
 
 def test_what_is_cached_is_what_the_tables_read(data, tmp_path, monkeypatch):
