@@ -1,1 +1,1 @@
-"""The configurations, one YAML file per published table."""
+"""The configurations: one YAML file per table, an example for your own data; the JSON files are made from the code."""

@@ -4,7 +4,7 @@
     model.compile(optimizer="adam", loss=loss)
 
 ``y_true`` holds integer labels (B, *space), ``y_pred`` logits or probabilities (B, *space, C); C = 1 is one sigmoid
-channel. Start reading with `overlap`, then `entropy`; `_pixels` holds the two sums that all of them are made of.
+channel. Start reading with `overlap`, then `entropy`; `_pixels` holds the sums that they are made of.
 """
 
 import difflib

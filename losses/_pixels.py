@@ -1,4 +1,4 @@
-"""Labels and predictions of a batch, and the two sums over pixels that all losses are made of.
+"""Labels and predictions of a batch, and the sums over pixels that the losses are made of.
 
 `Pixels.soft_counts` holds everything a loss on regions needs, `Pixels.mean` everything a loss on single pixels needs.
 """

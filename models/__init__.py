@@ -3,7 +3,7 @@
 In: a preset's name, or a mapping of ``name`` and options; the shape of an image; the number of classes. Out: a
 `keras.Model` from (B, *space, C) to (B, *space, classes). Every preset is one of the networks of `unet`, `focusnet` and
 `attention_unet`, written with the layers of `blocks`; read `unet` first. To add a network, add a file with `PRESETS`,
-`network` and `size_factor`, and name it in `_FAMILIES`.
+`network` and `size_factor`, and name it in `_FAMILIES`; docs/extending.md has the rest.
 """
 
 from collections.abc import Mapping

@@ -1,1 +1,1 @@
-"""The published numbers, one CSV file per table."""
+"""The published numbers: one CSV file per table, and of UFL those of its preprint and its p-values."""
