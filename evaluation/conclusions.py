@@ -81,8 +81,9 @@ def within_blocks(
     for _, block in table.groupby(list(blocks), sort=False):
         ranked = block.assign(row=joined(block, rows)).dropna(subset=["ours"]).sort_values("rank", kind="stable")
         if len(ranked) > 1:
-            keys = [key for key in ("dataset", "network", "loss") if key in blocks]
-            where = ", ".join(name(str(block[key].iloc[0])) for key in keys)
+            keys = [key for key in ("dataset", "network", "loss", "class") if key in blocks]
+            parts = [str(block[key].iloc[0]) for key in keys]
+            where = ", ".join(name(part) for part in parts if part != "foreground")  # of two classes it goes unsaid
             tests = pairs[pairs["block"] == joined(block, blocks).iloc[0]]
             sentences.append(f"{where}: {_best(ranked.to_dict('records'), tests, name)}")
     return sentences

@@ -56,7 +56,8 @@ def score_histogram(scores: np.ndarray, truth: np.ndarray, mask: np.ndarray | No
     scores, truth = _checked(scores, truth, mask)
     if scores.size and not -_ROUNDING <= scores.min() <= scores.max() <= 1 + _ROUNDING:
         raise ValueError(f"scores must be probabilities in [0, 1], got {scores.min()} to {scores.max()}; apply softmax")
-    return _by_class(np.clip(scores * BINS, 0, BINS - 1).astype(np.int64), truth, BINS)
+    places = np.clip(scores * np.float32(BINS), 0, BINS - 1)  # float16 ends at 65504
+    return _by_class(places.astype(np.int64), truth, BINS)
 
 
 def pooled_auc(histogram: np.ndarray) -> float:

@@ -24,6 +24,7 @@ MARKERS = ((0.001, "***"), (0.01, "**"), (LEVEL, "*"))
 _ALL_SIGNS = 13  # cases up to which SciPy tries all signs too
 _ALL_PERMUTATIONS = 8  # losses up to which every order is tried; 9! orders of 36 pairs would take a gigabyte
 _RANDOM_PERMUTATIONS = 9_999
+_ROUNDING = 1e-9  # of chi-square; one block that differs takes far more from it
 
 
 class PairTest(NamedTuple):
@@ -162,8 +163,9 @@ def friedman(table: np.ndarray) -> Friedman:
         chi2, chi2_p = 0.0, 1.0
     else:
         chi2, chi2_p = (float(value) for value in stats.friedmanchisquare(*table.T))
-    room = n * (k - 1) - chi2  # 0 where every block has the same order
-    f = (n - 1) * chi2 / room if room > 0 else math.inf
+    greatest = n * (k - 1)  # which chi-square has, but for rounding, where every block has the same order
+    room = greatest - chi2
+    f = (n - 1) * chi2 / room if room > _ROUNDING * greatest else math.inf
     f_p = float(stats.f.sf(f, k - 1, (k - 1) * (n - 1)))
     q = float(stats.studentized_range.ppf(1 - LEVEL, k, np.inf)) / math.sqrt(2)
     return Friedman(n, mean_ranks, chi2, chi2_p, f, f_p, q * math.sqrt(k * (k + 1) / (6 * n)))

@@ -15,7 +15,7 @@ _LOSS = ("dataset", "network", "loss")
 def choose(points: pd.DataFrame, values: pd.DataFrame, only: float | None = None) -> pd.DataFrame:
     """Keep one choice of arguments per data set, network and loss: the one with the best mean.
 
-    Ties go to the smaller argument. Where nothing is finished, the first listed stands for the loss.
+    Ties go to the smaller argument. Where nothing is finished, the smallest stands for the loss.
 
     Args:
         points: One row per grid point: dataset, network, loss, arguments such as ``gamma=0.5``; more columns are kept.

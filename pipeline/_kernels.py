@@ -1,6 +1,7 @@
 """The same as ``_spline.warp`` by numba: one pass computes the places, gathers 4^dimensions coefficients, the label.
 
-Loaded when the first sample needs it, since numba takes half a second to import. Compiled code is kept on disk.
+Loaded when the first sample needs it, since numba takes half a second to import. Compiled code is kept on disk, where
+there is a folder for it.
 """
 
 from collections.abc import Callable, Sequence
@@ -210,25 +211,31 @@ def _locate(
             first[:], border[:] = 0, 0
 
 
-@njit(
-    types.void(
-        types.Array(types.float32, 4, "C", readonly=True),
-        types.Array(types.uint8, 3, "C", readonly=True),
-        types.float64[:, ::1],
-        types.float64[::1],
-        types.float32[:, :, :, ::1],
-        types.boolean,
-        types.boolean,
-        types.float32[::1],
-        types.uint8,
-        types.float32[:, :, :, ::1],
-        types.uint8[:, :, ::1],
-    ),
-    nogil=True,
-    cache=True,
-    error_model="numpy",
-    fastmath={"contract"},
+_SIGNATURE = types.void(
+    types.Array(types.float32, 4, "C", readonly=True),
+    types.Array(types.uint8, 3, "C", readonly=True),
+    types.float64[:, ::1],
+    types.float64[::1],
+    types.float32[:, :, :, ::1],
+    types.boolean,
+    types.boolean,
+    types.float32[::1],
+    types.uint8,
+    types.float32[:, :, :, ::1],
+    types.uint8[:, :, ::1],
 )
+
+
+def _compiled(function: Callable[..., None]) -> Callable[..., None]:
+    """Compile a function of ``_SIGNATURE``, and keep what comes out on disk where numba finds a folder for it."""
+    options = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
+    try:
+        return njit(_SIGNATURE, cache=True, **options)(function)
+    except RuntimeError:  # installation and home are read-only: two seconds in each process
+        return njit(_SIGNATURE, **options)(function)
+
+
+@_compiled
 def _warp(
     coefficients: Any,
     label: Any,

@@ -111,10 +111,11 @@ def _with_own_order(fit: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap ``fit``: batches of our `Preprocessor` come in their own order and know the epoch; others as ever."""
 
     @wraps(fit)
-    def wrapped(data: Any, **kwargs: Any) -> Any:
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        data: Any = args[0] if args else kwargs.get("x")
         if hasattr(data, "clock"):
-            kwargs |= {"shuffle": False, "callbacks": [*kwargs.get("callbacks", ()), data.clock]}
-        return fit(data, **kwargs)
+            kwargs |= {"shuffle": False, "callbacks": [*(kwargs.get("callbacks") or ()), data.clock]}
+        return fit(*args, **kwargs)
 
     return wrapped
 
@@ -123,10 +124,17 @@ def _with_own_feed(generator: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap the maker of batches for training: a preprocessor that has a ``feed`` makes them itself."""
 
     @wraps(generator, updated=())
-    def wrapped(sample_list: Any, preprocessor: Any, training: bool = False, **kwargs: Any) -> Any:
+    def wrapped(
+        sample_list: Any,
+        preprocessor: Any,
+        training: bool = False,
+        validation: bool = False,
+        shuffle: bool = False,
+        iterations: int | None = None,
+    ) -> Any:
         if training and hasattr(preprocessor, "feed"):
-            return preprocessor.feed(sample_list, kwargs["validation"], kwargs["shuffle"], kwargs.get("iterations"))
-        return generator(sample_list, preprocessor, training=training, **kwargs)
+            return preprocessor.feed(sample_list, validation, shuffle, iterations)
+        return generator(sample_list, preprocessor, training, validation, shuffle, iterations)
 
     return wrapped
 

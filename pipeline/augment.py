@@ -24,7 +24,7 @@ UNLABELLED = 255  # label of a voxel without a class, whose one-hot row is zero
 OFF = Augment(
     mirror_axes=(), scale=None, rotate=None, elastic_alpha=None, brightness=None, contrast=None, gamma=None, noise=None
 )
-REACH = 0.7  # of half a sample; scaling by 0.85 or a turn by 15 degrees leave a voxel inside that is so far out
+REACH = 0.7  # of half a sample; a voxel so far out mostly stays inside if scaled by 0.85 and turned by 15 degrees
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class Site:
         shape: Voxels per axis of the case.
         patch: Voxels per axis of the sample.
         corner: First voxel in the case; None: drawn.
-        foreground: Coordinates of foreground for each class present, each (n, dimensions); a drawn position holds one.
+        foreground: Coordinates of foreground for each class present, each (n, dimensions), to draw a position about.
     """
 
     shape: tuple[int, ...]
@@ -176,7 +176,7 @@ def _position(
 
 
 def _foreground(settings: Settings, random: np.random.Generator, site: Site) -> list[int] | None:
-    """Draw, for the share of samples that must hold foreground, a class, then a voxel of it."""
+    """Draw, for the set share of samples, a class, then a voxel of it about which the sample is to lie."""
     if site.corner is not None or not site.foreground or random.random() >= settings.foreground:
         return None
     places = site.foreground[int(random.integers(len(site.foreground)))]
@@ -190,7 +190,7 @@ def _start_near(place: int, length: int, patch: int) -> int:
 
 
 def _centre_near(place: int, length: int, patch: int) -> float:
-    """Return the centre of such a sample that is interpolated: the voxel must not be turned or scaled out of it."""
+    """Return the centre of such a sample that is interpolated, and seldom turned or scaled beyond the voxel."""
     middle = (patch - 1) / 2
     centre = min(max(place, middle), length - 1 - middle) if length > patch else (length - 1) / 2
     return min(max(centre, place - REACH * middle), place + REACH * middle)

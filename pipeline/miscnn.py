@@ -31,12 +31,17 @@ from rareseg.pipeline.augment import OFF, UNLABELLED
 from rareseg.pipeline.batches import Batches
 from rareseg.pipeline.patches import Patch, Sample
 from rareseg.pipeline.prediction import most_probable, window_grid, windows_of
-from rareseg.pipeline.preprocess import Prepared, prepare
+from rareseg.pipeline.preprocess import STEPS, Prepared, prepare
 from rareseg.pipeline.randomness import generator
 from rareseg.pipeline.settings import Augment, Settings
 from rareseg.pipeline.stitching import stitch
 
 ANALYSES = {"fullimage": "whole", "patchwise-crop": "crop", "patchwise-grid": "grid"}
+ELSEWHERE = {  # what `Preprocessor.settings` may not hold: its samples are prepared, and counted, by MIScnn's own means
+    **dict.fromkeys(STEPS, "a subfunction of MIScnn"),
+    "mirror_tta": "predict_augmentated of MIScnn's network",
+    "steps_per_epoch": "the argument iterations of MIScnn's network",
+}
 _DRAWING = threading.Lock()  # MIScnn draws from the process's generators, and keeps half-made batches in one queue
 
 
@@ -115,10 +120,10 @@ class Preprocessor(StockPreprocessor):
     """MIScnn's Preprocessor, whose batches and predictions are made on the native path.
 
     A stock script runs on it once this class is imported in place of MIScnn's: faster, seeded, and without MIScnn's
-    faults F1 to F12 (docs/pipeline.md), but for what its subfunctions do. They run once per case, not once per batch,
-    so that ``prepare_subfunctions`` and ``use_multiprocessing`` have nothing left to do, and ``prepare_batches``, which
-    would freeze what is drawn at random, has no effect. ``patchwise_skip_blanks`` makes every crop hold foreground
-    where its case has any.
+    faults (rows 1 to 12 of docs/pipeline.md), but for what its subfunctions do. They run once per case, not once per
+    batch, so that ``prepare_subfunctions`` and ``use_multiprocessing`` have nothing left to do, and
+    ``prepare_batches``, which would freeze what is drawn at random, has no effect. ``patchwise_skip_blanks`` draws
+    every crop about foreground where its case has any.
 
     Args:
         *args: Those of MIScnn's Preprocessor.
@@ -127,7 +132,7 @@ class Preprocessor(StockPreprocessor):
     Attributes:
         seed: Seed of the order of the samples, of crops and augmentation.
         workers: Threads that make batches ahead of the training; they change nothing but the time.
-        settings: Settings of the pipeline for which MIScnn has no argument, such as ``{"blend": "uniform"}``.
+        settings: Settings of the pipeline for which MIScnn has nothing, such as ``{"blend": "uniform"}``.
     """
 
     seed = 0
@@ -148,11 +153,10 @@ class Preprocessor(StockPreprocessor):
         """Return what ``fit`` trains on or validates with; epochs of training count on from one call to the next."""
         settings = dataclasses.replace(self.native_settings(), steps_per_epoch=iterations)
         cases = [self._prepared(index) for index in np.asarray(sample_list).tolist()]
+        cycles = 1 if validation or iterations or self.data_augmentation is None else self.data_augmentation.cycles
         batches = Batches(
-            cases, settings, seed=self.seed, training=not validation, shuffle=shuffle, workers=self.workers
+            cases * cycles, settings, seed=self.seed, training=not validation, shuffle=shuffle, workers=self.workers
         )
-        if not validation and iterations is None and self.data_augmentation is not None:
-            batches.steps *= self.data_augmentation.cycles
         return Feed(batches, self.data_io.interface.classes, None if validation else self._epochs)
 
     def run(self, indices_list: Sequence[str], training: bool = True, validation: bool = False) -> list[Any]:
@@ -178,6 +182,9 @@ class Preprocessor(StockPreprocessor):
         """Return the settings of the pipeline that this object stands for."""
         if self.patchwise_skip_blanks and self.patchwise_skip_class != 0:
             raise ValueError(f"patchwise_skip_class must be 0, the background, got {self.patchwise_skip_class}")
+        for key in self.settings:
+            if key in ELSEWHERE:
+                raise ValueError(f"settings hold {key}, which is not offered here; use {ELSEWHERE[key]}")
         windows = {}
         if self.analysis != "fullimage":
             windows = {"patch": self.patch_shape, "overlap": tuple(self.patchwise_overlap[: len(self.patch_shape)])}
@@ -185,7 +192,7 @@ class Preprocessor(StockPreprocessor):
             {
                 "analysis": ANALYSES[self.analysis],
                 **windows,
-                "augment": native_augmentation(self.data_augmentation),
+                "augment": native_augmentation(self.data_augmentation, self.data_io.interface.three_dim),
                 "batch_size": self.batch_size,
                 "scaling": "none",
                 "foreground": 1.0 if self.patchwise_skip_blanks else 0.0,
@@ -232,17 +239,18 @@ TRANSFORMS = (  # setting of ours, MIScnn's switch, MIScnn's range
     ("gamma", "gamma", "config_gamma_range"),
     ("noise", "gaussian_noise", "config_gaussian_noise_range"),
 )
-ANGLES = ("config_rotations_angleX", "config_rotations_angleY", "config_rotations_angleZ")
+ANGLES = ("config_rotations_angleX", "config_rotations_angleY", "config_rotations_angleZ")  # in 2D the first alone
 
 
-def native_augmentation(stock: Any) -> Augment | None:
+def native_augmentation(stock: Any, three_dim: bool) -> Augment | None:
     """Return the augmentation that a ``Data_Augmentation`` of MIScnn describes; None stays None."""
     if stock is None:
         return None
     for name in ("seg_augmentation", "coloraug_per_channel", "config_contrast_preserverange"):
         if not getattr(stock, name):
             raise ValueError(f"{name} = False is not offered here; leave it True, or use MIScnn's own Preprocessor")
-    angles = {axis: tuple(getattr(stock, name)) for axis, name in enumerate(ANGLES) if any(getattr(stock, name))}
+    names = ANGLES if three_dim else ANGLES[:1]
+    angles = {axis: tuple(getattr(stock, name)) for axis, name in enumerate(names) if any(getattr(stock, name))}
     if stock.rotations and len(set(angles.values())) > 1:
         raise ValueError("config_rotations_angleX, Y and Z must be one range, or (0, 0) where nothing turns")
     turned = stock.rotations and bool(angles)
@@ -253,13 +261,13 @@ def native_augmentation(stock: Any) -> Augment | None:
         p=stock.config_p_per_sample,
         mirror_axes=tuple(stock.config_mirror_axes) if stock.mirror else (),
         rotate=tuple(np.degrees(next(iter(angles.values()))).round(9).tolist()) if turned else None,
-        rotate_axes=tuple(angles) if turned and len(angles) < len(ANGLES) else None,
+        rotate_axes=tuple(angles) if turned and len(angles) < len(names) else None,
         elastic_sigma=tuple(stock.config_elastic_deform_sigma),
         **held,
     )
 
 
-def stock_augmentation(augment: Augment | None) -> Any:
+def stock_augmentation(augment: Augment | None, three_dim: bool) -> Any:
     """Return a new ``Data_Augmentation`` of MIScnn with every switch given; None: everything is off."""
     ours = augment or OFF
     if ours.mirror_probability != 1:
@@ -273,7 +281,7 @@ def stock_augmentation(augment: Augment | None) -> Any:
         if switches[switch]:
             setattr(stock, held, getattr(ours, setting))
     for axis, name in enumerate(ANGLES):
-        turned = ours.rotate is not None and (ours.rotate_axes is None or axis in ours.rotate_axes)
+        turned = ours.rotate is not None and (not three_dim or ours.rotate_axes is None or axis in ours.rotate_axes)
         setattr(stock, name, tuple(np.radians(ours.rotate).tolist()) if turned else (0.0, 0.0))
     return stock
 
@@ -306,7 +314,7 @@ class StockBatch:
         self._stock = StockPreprocessor(
             files,
             settings.batch_size,
-            data_aug=stock_augmentation(settings.augment),
+            data_aug=stock_augmentation(settings.augment, three_dim=len(samples[0].shape) == 3),
             analysis="patchwise-crop" if settings.analysis == "crop" else "fullimage",
             patch_shape=settings.patch,
         )

@@ -174,7 +174,7 @@ def prepare_all(
 ) -> list[Prepared]:
     """Prepare cases in threads (decoders and NumPy let others run), in their order; the first bad one ends it.
 
-    Threads hold a gigabyte together, whatever the cases' size: volumes are resized slab by slab.
+    Threads hold a gigabyte together, or one larger case alone; volumes are resized slab by slab.
 
     Args:
         cases: Cases of ``rareseg.datasets``.

@@ -135,7 +135,7 @@ class Settings:
         fill: Intensity outside an image that is not mirrored: ``zero``, or the ``minimum`` of each of its channels.
         crop_range: Where windows lie: ``full``, anywhere inside; ``miscnn`` draws from MIScnn's ranges, which leave out
             the last position.
-        foreground: Share of crops that must hold foreground, where the case has any.
+        foreground: Share of crops drawn about foreground, where the case has any; deformed ones mostly hold it too.
         validation_crops: Windows of validation: the same of each case in every epoch (``fixed``), a new one
             (``per_epoch``), or the case predicted patchwise (``whole``).
         blend: Weight of a pixel within its patch in prediction: ``gaussian`` trusts the centre, ``uniform`` does not,
@@ -309,9 +309,11 @@ def _range(key: str, value: object, least: float = -math.inf, above: float = -ma
 
 
 def _axes(key: str, value: Sequence[int]) -> None:
-    if not isinstance(value, tuple) or len(set(value)) != len(value):
-        raise ValueError(f"{key} must be a list of axes, each once, got {value!r}")
+    if not isinstance(value, tuple):
+        raise ValueError(f"{key} must be a list of axes, got {value!r}")
     for axis in value:
         _whole_number(key, axis, 0)
         if axis > 2:
             raise ValueError(f"{key} must hold axes 0 to 2, got {axis}")
+    if len(set(value)) != len(value):
+        raise ValueError(f"{key} must hold each axis once, got {list(value)}")

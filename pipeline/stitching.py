@@ -65,7 +65,7 @@ def axis_weights(places: tuple[int, ...], patch: int, blend: str) -> np.ndarray:
         patch: Pixels of a window.
         blend: ``gaussian`` has a standard deviation of an eighth of the window about its centre (nnU-Net, MONAI) and a
             floor of 0.001 of the maximum; ``uniform`` counts all windows alike; ``miscnn`` halves what is there before
-            each window is added (F7 of docs/pipeline.md), which favours the last window where three or more meet.
+            each window is added (row 7 of docs/pipeline.md), which favours the last window where three or more meet.
     """
     weights = np.ones((len(places), patch))
     total = np.zeros(places[-1] + patch)

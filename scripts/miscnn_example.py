@@ -1,11 +1,12 @@
-"""MIScnn's README example, unchanged but for its imports, on MIScnn's batches and on ours.
+"""After MIScnn's README example: trains and applies its U-Net on MIScnn's batches and on ours.
 
 Shows that a stock script (Data_IO, Preprocessor, Neural_Network, train, predict, cross_validation) runs on today's
 TensorFlow through the bridge once ``rareseg.pipeline.miscnn`` is imported before MIScnn, and that its batches come from
 the native path once the Preprocessor, too, is imported from there; both print how fast they are.
 ``pipeline_example.py`` does the same without MIScnn.
 
-Needs MIScnn (GPL-3.0): ``pip install --no-deps miscnn==1.4.0``. Without a folder it draws phantoms and takes minutes.
+Needs TensorFlow and MIScnn (GPL-3.0), which uv has installed; without uv: ``pip install --no-deps miscnn==1.4.0``.
+Without a folder it draws phantoms and takes minutes.
 """
 
 import argparse
@@ -54,7 +55,7 @@ def main() -> None:
 
 
 def run(whose: str, made_by: Any, data_io: Data_IO, epochs: int, scratch: str) -> None:
-    """Do what MIScnn's README does, and say how long batches and an epoch take."""
+    """Train, predict and cross-validate as in MIScnn's README, and say how long batches and an epoch take."""
     augmentation = Data_Augmentation(
         elastic_deform=True, mirror=True, contrast=False, gamma=False, gaussian_noise=False
     )

@@ -65,6 +65,13 @@ def test_blocks_without_two_values_and_tests_are_left_out_or_say_less():
     assert len(within_blocks(table(2, metric="f1"), paired(0.1), "dsc")) == 2
 
 
+def test_classes_of_a_data_set_are_told_apart():
+    both = pd.concat([table(1).assign(**{"class": name}) for name in ("kidney", "tumour")])
+    kidney, tumour = within_blocks(both, paired(0.1), "jaccard", str.upper)
+    assert kidney.startswith("SET0, UNET, KIDNEY: over 12 cases")
+    assert tumour.startswith("SET0, UNET, TUMOUR: over 12 cases")
+
+
 def test_friedman_over_complete_blocks():
     frame = pd.concat([table(5), table(6)[-3:].assign(ours=[0.1, np.nan, 0.2])])
     names, found, sentence = across_blocks(frame, "jaccard")

@@ -30,6 +30,13 @@ def test_histograms_pool_by_addition():
     assert pooled_auc(first + second) == pytest.approx(7 / 9)
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.uint8])
+def test_a_score_falls_into_the_same_bin_in_any_type(dtype):
+    """BINS is infinite as float16, which networks in mixed precision give, and more than uint8 holds."""
+    histogram = score_histogram(np.array([0, 1, 1], dtype), np.array([0, 0, 1]))
+    assert histogram[:, [0, -1]].tolist() == [[1, 1], [0, 1]]
+
+
 @pytest.mark.parametrize("shape", [(2, 5), (0.5, 0.5), (5, 1)], ids=["low", "edges", "high"])
 def test_binned_auc_is_off_by_less_than_a_ten_thousandth(shape):
     generator = np.random.default_rng(1)

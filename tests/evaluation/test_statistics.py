@@ -46,8 +46,12 @@ def test_s1_friedman_over_the_six_blocks():
 
 
 def test_friedman_at_its_limits():
-    same_order = friedman(np.tile([1.0, 2, 3], (5, 1)))
-    assert (same_order.f, same_order.f_p) == (math.inf, 0)
+    for losses, blocks in ((3, 5), (6, 7)):  # of the second, chi-square is a rounding below its greatest
+        same_order = friedman(np.tile(np.arange(losses, dtype=float), (blocks, 1)))
+        assert (same_order.f, same_order.f_p) == (math.inf, 0)
+    one_swap = np.tile(np.arange(6.0), (200, 1))
+    one_swap[0, :2] = 1, 0
+    assert math.isfinite(friedman(one_swap).f)
     all_tied = friedman(np.ones((5, 3)))
     assert (all_tied.chi2, all_tied.chi2_p, all_tied.f_p) == (0, 1, 1)
     with pytest.raises(ValueError, match="at least 3 losses and 5 complete blocks, got 6 and 4"):

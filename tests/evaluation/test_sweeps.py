@@ -45,7 +45,7 @@ def test_data_sets_are_decided_apart():
     assert choose(both, scores)["arguments"].tolist() == ["gamma=0.1", "", "gamma=0.2", ""]
 
 
-def test_the_first_stands_for_a_loss_of_which_nothing_is_finished():
+def test_the_smallest_argument_stands_for_a_loss_of_which_nothing_is_finished():
     assert choose(points(), values())["arguments"].tolist() == ["gamma=0.1", ""]
 
 

@@ -69,6 +69,19 @@ augment._warp()
     assert answer.stderr.splitlines()[-1].startswith("ModuleNotFoundError: import of numba.core halted")
 
 
+def test_without_a_folder_that_can_be_written_it_is_compiled_anew():
+    code = """
+import tempfile
+def refuse(**_):
+    raise PermissionError
+tempfile.TemporaryFile = refuse  # by which numba tries folders
+from rareseg.pipeline import augment
+print(augment._warp().__module__)
+"""
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "rareseg.pipeline._kernels"
+
+
 @pytest.mark.parametrize("name", ["numba", "llvmlite"])
 def test_without_numba_scipy_takes_its_place(name):
     code = f"""

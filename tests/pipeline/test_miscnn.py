@@ -2,10 +2,12 @@
 
 import importlib
 import importlib.metadata
+import math
 import random
 import subprocess
 import sys
 import types
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -380,6 +382,49 @@ def test_batches_of_our_preprocessor_are_those_of_batches(make_cases, chosen):
             np.testing.assert_array_equal(one_hot, labels[..., None] == np.arange(2))
 
 
+NOT_HERE = [  # setting, what to use
+    ("scaling", "a subfunction of MIScnn"),
+    ("size", "a subfunction of MIScnn"),
+    ("mirror_tta", "predict_augmentated of MIScnn's network"),
+    ("steps_per_epoch", "the argument iterations of MIScnn's network"),
+]
+
+
+@pytest.mark.parametrize(("key", "instead"), NOT_HERE)
+def test_settings_that_would_reach_training_alone_or_nothing_are_refused(make_cases, key, instead):
+    preprocessor = ours(make_cases(1))
+    preprocessor.settings = {key: None}
+    with pytest.raises(ValueError, match=f"settings hold {key}, which is not offered here; use {instead}"):
+        preprocessor.run(["0"])
+
+
+@pytest.mark.parametrize("cycles", [1, 2, 3])
+def test_cycles_make_as_many_batches_as_those_of_miscnn(make_cases, cycles):
+    """Each case comes as often as there are cycles, and the last batch is filled up."""
+    made = module("neural_network.model").DataGenerator
+    interface = bridge.Interface(types.SimpleNamespace(cases=make_cases(3), classes=range(2)))
+    lengths, ids = [], ["0", "1", "2"]
+    for preprocessor in preprocessors().values():
+        augmentation = miscnn.Data_Augmentation(cycles=cycles)
+        one = preprocessor(miscnn.Data_IO(interface, ""), batch_size=2, data_aug=augmentation, analysis="fullimage")
+        training = made(ids, one, training=True)
+        lengths.append([len(training), len(made(ids, one, training=True, validation=True))])
+    assert lengths == [[math.ceil(3 * cycles / 2), 2]] * 2
+    drawn = Counter(name for index in range(len(training)) for name in training._batches.ids(index))
+    assert sorted(drawn.values()) == [cycles, cycles, cycles + cycles % 2]
+
+
+def test_a_wrapped_function_takes_what_the_stock_one_takes(make_cases):
+    fit, feed = cures._with_own_order(lambda *args, **kwargs: (args, kwargs)), types.SimpleNamespace(clock="clock")
+    assert fit(1, 2, epochs=3) == ((1, 2), {"epochs": 3})
+    assert fit(x=1, y=2) == ((), {"x": 1, "y": 2})
+    assert fit(x=feed, callbacks=None) == ((), {"x": feed, "callbacks": ["clock"], "shuffle": False})
+    assert fit(feed, callbacks=["other"]) == ((feed,), {"callbacks": ["other", "clock"], "shuffle": False})
+    made = module("neural_network.model").DataGenerator
+    preprocessor = ours(make_cases(2))
+    assert len(made(["0", "1"], preprocessor, True)) == len(made(["0", "1"], preprocessor, True, True)) == 1
+
+
 def test_epochs_count_on_where_training_goes_on(make_cases):
     """Ten trainings of one epoch draw what one training of ten epochs draws."""
     cases = make_cases(4)
@@ -499,25 +544,39 @@ def test_augmentations_say_the_same_in_both_tongues():
     augment = Augment(
         0.3, (0, 2), 1.0, (0.9, 1.1), (-10.0, 20.0), (0, 1), None, (9.0, 13.0), None, (0.5, 2.0), None, (0, 1)
     )
-    stock = bridge.stock_augmentation(augment)
+    stock = bridge.stock_augmentation(augment, three_dim=True)
     assert (stock.scaling, stock.rotations, stock.mirror, stock.contrast, stock.gaussian_noise) == (True,) * 5
     assert (stock.elastic_deform, stock.brightness, stock.gamma) == (False,) * 3
     assert stock.config_rotations_angleX == pytest.approx(np.radians((-10, 20)))
     assert stock.config_rotations_angleZ == (0, 0)
-    assert bridge.native_augmentation(stock) == augment
-    nothing = bridge.stock_augmentation(None)
+    assert bridge.native_augmentation(stock, three_dim=True) == augment
+    nothing = bridge.stock_augmentation(None, three_dim=True)
     switches = ("scaling", "rotations", "elastic_deform", "mirror", "brightness", "contrast", "gamma", "gaussian_noise")
     assert not any(getattr(nothing, switch) for switch in switches)
-    assert bridge.native_augmentation(None) is None
+    assert bridge.native_augmentation(None, three_dim=True) is None
+
+
+def test_pictures_are_turned_by_the_first_angle_alone(make_cases):
+    """Batchgenerators turns them by angle_x, whatever the others say; ``rotate_axes`` concern volumes."""
+    stock = miscnn.Data_Augmentation()
+    stock.config_rotations_angleX, stock.config_rotations_angleY = (0.0, 0.0), (-0.1, 0.3)
+    preprocessor = ours(make_cases(1), data_aug=stock)
+    assert preprocessor.native_settings().augment.rotate is None
+    stock.config_rotations_angleX = (0.0, np.pi / 2)
+    augment = preprocessor.native_settings().augment
+    assert (augment.rotate, augment.rotate_axes) == ((0, 90), None)
+    settings = Settings.of({**PUBLISHED, "augment": {"rotate": [0, 90], "rotate_axes": [1, 2]}})
+    maker = bridge.StockBatch(prepare_all(make_cases(1), settings), settings, seed=0)
+    assert maker._stock.data_augmentation.config_rotations_angleX == pytest.approx((0, np.pi / 2))
 
 
 def test_what_one_side_lacks_is_refused_by_name():
     stock = miscnn.Data_Augmentation()
     stock.coloraug_per_channel = False
     with pytest.raises(ValueError, match="coloraug_per_channel = False is not offered"):
-        bridge.native_augmentation(stock)
+        bridge.native_augmentation(stock, three_dim=False)
     with pytest.raises(ValueError, match=r"augment\.mirror_probability to 1"):
-        bridge.stock_augmentation(Augment(mirror_probability=0.5))
+        bridge.stock_augmentation(Augment(mirror_probability=0.5), three_dim=False)
     crops = {"analysis": "crop", "patch": [4, 4], "backend": "miscnn"}
     with pytest.raises(ValueError, match="no other way than outside: unlabelled, fill: zero, crop_range: miscnn, fore"):
         bridge._refuse_what_miscnn_lacks(Settings.of(crops))

@@ -49,7 +49,9 @@ REFUSED = [  # settings, sentence
     pytest.param({"augment": {"elastic_sigma": None}}, "augment.elastic_sigma must be a list of two", id="no sigma"),
     pytest.param({"augment": {"rotate": "15"}}, "augment.rotate must be a list of two numbers", id="text as range"),
     pytest.param({"augment": {"mirror_axes": [3]}}, "mirror_axes must hold axes 0 to 2, got 3", id="fourth axis"),
-    pytest.param({"augment": {"mirror_axes": [0, 0]}}, "axes, each once", id="axis twice"),
+    pytest.param({"augment": {"mirror_axes": [0, 0]}}, "mirror_axes must hold each axis once", id="axis twice"),
+    pytest.param({"augment": {"mirror_axes": [[0]]}}, r"mirror_axes must be a whole number .*got \[0\]", id="nested"),
+    pytest.param({"augment": {"mirror_axes": 0}}, "mirror_axes must be a list of axes, got 0", id="axis as a number"),
     pytest.param({"mirror_tta": True}, "mirror_tta needs a network trained with mirroring", id="unseen flips"),
     pytest.param({"mirror_tta": 1}, "mirror_tta must be true or false, got 1", id="flips as a number"),
 ]
