@@ -1,8 +1,8 @@
 """Reads a YAML file that a stranger may have written: plain data, and the line on which each key stands.
 
 PyYAML's own loader reads ``1e-3`` as text, ``no`` as false, ``010`` as eight and lets the last of two equal keys
-win. Here numbers and booleans are those of YAML 1.2, and a key that stands twice, a large, a deep or a many-aliased
-document is refused.
+win. Here numbers and booleans are those of YAML 1.2, and a tag, a key that stands twice, a large, a deep or a
+many-aliased document is refused.
 """
 
 import re
@@ -25,15 +25,6 @@ class _Loader(yaml.SafeLoader):
     """Safe loader with the scalars of YAML 1.2."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 (PyYAML's own form)
-
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        """Construct as PyYAML does, but name the line of a value that its tag does not fit."""
-        try:
-            return super().construct_object(node, deep)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:  # PyYAML's own, of what it does not check
-            tag = node.tag.rpartition(":")[2]
-            text = f"this value is no {tag}. Take the tag out"
-            raise yaml.constructor.ConstructorError(None, None, text, node.start_mark) from error
 
 
 _SCALARS = [
@@ -99,9 +90,12 @@ def parse(text: str, name: str) -> tuple[Any, dict[tuple[str, ...], int]]:
 
 
 def _check_shape(text: str, name: str) -> None:
-    """Refuse deep nesting and many aliases, before anything recursive runs over the document."""
+    """Refuse tags, deep nesting and many aliases, before anything recursive runs over the document."""
     level = aliases = 0
     for event in yaml.parse(text, _Loader):
+        if tag := getattr(event, "tag", None):
+            where = f"{name}:{event.start_mark.line + 1}"
+            raise ConfigError(f"{where}: expected plain data, found the tag {tag}. Take it out")
         level += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         aliases += isinstance(event, yaml.AliasEvent)
         if level > MOST_LEVELS or aliases > MOST_ALIASES:

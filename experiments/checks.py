@@ -14,8 +14,8 @@ from rareseg.experiments._yaml import ConfigError
 from rareseg.experiments.cases import pipeline_settings
 from rareseg.experiments.catalogue import nearest
 from rareseg.experiments.place import Source
-from rareseg.experiments.resolve import arguments_text, cells, network_at, sections_at, swept_at, triples
-from rareseg.experiments.sections import Config, DatasetSection, Evaluation, Training
+from rareseg.experiments.resolve import arguments_text, cells, network_at, renamed, sections_at, swept_at, triples
+from rareseg.experiments.sections import Config, DatasetSection, Evaluation, Split, Training
 
 NAME = re.compile(r"\w[\w.-]*")
 PATCH = ("pipeline", "patch")
@@ -69,16 +69,24 @@ def _datasets(config: Config, source: Source) -> None:
     for key, section in config.datasets.items():
         _reader(key, section, source)
         _options(key, section, source)
-        fractions = section.split.fractions
-        if abs(sum(fractions) - 1) > 1e-9 or min(fractions) < 0:
-            _refuse(source, ("datasets", key, "split", "fractions"), "expected three shares that add up to 1")
-        if section.split.kind == "file" and not (
-            section.split.path or (section.split.development and section.split.test)
-        ):
-            _refuse(source, ("datasets", key, "split"), "kind file needs `path`, or `development` and `test`")
-        if section.split.fold >= section.split.folds:
-            loc = ("datasets", key, "split", "fold")
-            _refuse(source, loc, f"expected a fold below {section.split.folds}, found {section.split.fold}")
+        if section.phantom and key not in catalogue.datasets():
+            hint = nearest(key, catalogue.datasets())
+            _refuse(source, ("datasets", key, "phantom"), f"there are no phantoms of {key}{hint}")
+        _split(section.split, ("datasets", key, "split"), source)
+
+
+def _split(split: Split, loc: tuple[str, ...], source: Source) -> None:
+    """Refuse a split that no cases could make right; ``loc`` is where it stands."""
+    train, _, test = split.fractions
+    if abs(sum(split.fractions) - 1) > 1e-9 or min(split.fractions) < 0:
+        _refuse(source, (*loc, "fractions"), "expected three shares that add up to 1")
+    if not train or (split.kind == "random" and not test):
+        part = "test" if train else "training"
+        _refuse(source, (*loc, "fractions"), f"no case is left for {part}. Give it a share, for example [0.8, 0, 0.2]")
+    if split.kind == "file" and not (split.path or (split.development and split.test)):
+        _refuse(source, loc, "kind file needs `path`, or `development` and `test`")
+    if split.fold >= split.folds:
+        _refuse(source, (*loc, "fold"), f"expected a fold below {split.folds}, found {split.fold}")
 
 
 def _reader(key: str, section: DatasetSection, source: Source) -> None:
@@ -113,7 +121,8 @@ def _options(key: str, section: DatasetSection, source: Source) -> None:
 def _losses_and_networks(config: Config, source: Source) -> None:
     for kind, known in (("losses", catalogue.losses()), ("networks", catalogue.networks())):
         for key, options in getattr(config, kind).items():
-            _known({"name": key, **options} if kind == "losses" else options, known, (kind, key), source)
+            given = renamed(config, {"name": key, **options}) if kind == "losses" else options
+            _known(given, known, (kind, key), source)
 
 
 def _known(config: Mapping[str, Any], known: Mapping[str, Any], loc: tuple[Any, ...], source: Source) -> None:
@@ -133,7 +142,8 @@ def _sweep(config: Config, source: Source) -> None:
             if not values or len({f"{value:g}" for value in values}) < len(values):
                 _refuse(source, ("sweep", loss, argument), "expected different values")
             for value in values:
-                _known({"name": name, argument: value}, catalogue.losses(), ("sweep", loss), source)
+                given = renamed(config, {"name": name, argument: value})
+                _known(given, catalogue.losses(), ("sweep", loss), source)
 
 
 def _overrides(config: Config, source: Source) -> None:
@@ -309,14 +319,18 @@ def _supervision(training: Training, source: Source) -> None:
 
 
 def check_division(key: str, division: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-    """Refuse a split without the validation cases that are looked at: files can make one, and very few cases."""
-    trains = Training.model_validate(settings["training"]).validates
-    if division["validation"] or not (trains or "validation" in settings["evaluation"]["parts"]):
-        return
-    who = "training needs some" if trains else "`evaluation.parts` asks for them"
-    if settings["dataset"]["split"]["kind"] == "file":
-        raise datasets.DataError(f"{key}: the split file names no validation case, and {who}. Add them.")
-    raise datasets.DataError(
-        f"{key}: of {sum(map(len, division.values()))} cases none is left for validation, and {who}. "
-        "Give more cases, or change `split.fractions`."
-    )
+    """Refuse a split without cases of test or validation that are looked at: files can make one, and very few cases."""
+    looks = {"test": "the table is made of them"}
+    if "validation" in settings["evaluation"]["parts"]:
+        looks["validation"] = "`evaluation.parts` asks for them"
+    if Training.model_validate(settings["training"]).validates:
+        looks["validation"] = "training needs some"
+    for part, who in looks.items():
+        if division[part]:
+            continue
+        if settings["dataset"]["split"]["kind"] == "file":
+            raise datasets.DataError(f"{key}: the split file names no {part} case, and {who}. Add them.")
+        raise datasets.DataError(
+            f"{key}: of {sum(map(len, division.values()))} cases none is left for {part}, and {who}. "
+            "Give more cases, or change `split.fractions`."
+        )

@@ -1,13 +1,14 @@
 """What a script does: arguments in, runs and tables out, an exit code. Nothing here imports a backend."""
 
 import argparse
-import os
 import shlex
 import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from rareseg.experiments.cases import Cases, open_cases
 from rareseg.experiments.checks import check_division
 from rareseg.experiments.config import ConfigError
 from rareseg.experiments.console import Progresser
+from rareseg.experiments.doctor import MENDS
 from rareseg.experiments.pool import Pool, exit_code
 
 if TYPE_CHECKING:
@@ -79,11 +81,11 @@ class Command:
             return self._print(explain(self.path, self.asked.profile, self.settings, self.asked.explain))
         if self.asked.dry_run:
             return self._print(self._plan())
-        _check_backend(self.points)
+        _check_backend(self.points, here=not (self.asked.report_only or self.asked.ray))
         missing = self._missing()
-        nothing = not self.points and len(missing) == len(self.config.grid.dataset)  # a table of the data needs some
-        if missing and (nothing or not self.asked.report_only):
-            raise ConfigError(_missing_sentence(missing))
+        some = not self.points and len(missing) < len(self.config.grid.dataset)  # enough for a table of the data
+        if missing and not (some and self.asked.report_only):
+            raise ConfigError(self._missing_sentence(missing))
         self._check_published()
         if self.asked.track:
             from rareseg.experiments.tracking import Tracker
@@ -113,7 +115,7 @@ class Command:
         jobs = [self._job(one) for one in wanted.values()]  # two points of a sweep may be one run
         stopped = self._train(jobs) if jobs else None
         if stopped is not None:
-            again = shlex.join([Path(sys.argv[0]).as_posix(), *sys.argv[1:]])
+            again = shlex.join([*options.switch(), Path(sys.argv[0]).as_posix(), *sys.argv[1:]])
             self.console.print(f"Interrupted; everything is saved. Go on with: {again}", markup=False, soft_wrap=True)
             return exit_code(stopped)
         from rareseg.experiments.report import Report  # imports pandas and Matplotlib
@@ -144,12 +146,11 @@ class Command:
         """Make a table of the data sets themselves."""
         from rareseg.experiments import facts, layout, stored  # import pandas
 
-        cells = [
-            cell
-            for key in self.config.grid.dataset
-            if self._folder(key).is_dir()
-            for cell in facts.facts(key, self._folder(key), grid.settings_of(self.config, key), os.cpu_count() or 1)
-        ]
+        cells = []
+        for key in self.config.grid.dataset:
+            if self._folder(key).is_dir():
+                with _named(key):
+                    cells += facts.facts(key, self._folder(key), grid.settings_of(self.config, key), cores())
         published = stored.published(self.table)
         long = facts.table(cells, self.table, published, self._protocol())
         title = layout.beside(self.config.title, bool(len(published)))
@@ -162,7 +163,7 @@ class Command:
     def _protocol(self) -> str:
         """Return whether every stated value is the paper's."""
         changed = {setting.partition("=")[0] for setting in self.asked.set}
-        kept = changed <= {"seeds", *(f"training.{key}" for key in grid.HARDWARE)}
+        kept = changed <= {"seeds", "pipeline.cache", *(f"training.{key}" for key in grid.HARDWARE)}
         return "paper" if self.asked.profile == "paper" and kept else "other"
 
     def _folder(self, key: str) -> Path:
@@ -175,7 +176,9 @@ class Command:
         return Path(self.asked.data or options.root() / "data") / key
 
     def _needed(self) -> list[str]:
-        """Return the data sets that selected runs use, or all where nothing is trained."""
+        """Return the data sets of selected runs, or all where there are none; for a report, those of stored runs."""
+        if self.points and self.asked.report_only:  # without its data, a run would be reported as not run
+            return [key for key in self.config.grid.dataset if any((self.results / "runs").glob(f"{key}-*"))]
         return list(dict.fromkeys(point.dataset for point in self.selected)) or self.config.grid.dataset
 
     def _missing(self) -> dict[str, Path]:
@@ -185,6 +188,24 @@ class Command:
             for key in self._needed()
             if not self.config.datasets[key].phantom and not self._folder(key).is_dir()
         }
+
+    def _missing_sentence(self, missing: dict[str, Path]) -> str:
+        """Say which data sets are missing, where they come from, under which terms, and where they go."""
+        sections, demo = self.config.datasets, config.read(self.path, "demo").datasets
+        head = f"Missing data: {', '.join(missing)}."
+        if not all(sections[key].path for key in missing):
+            head += " Put it below the folder of --data (or RARESEG_DATA)."
+        if self.asked.profile != "demo" and all(key in demo and demo[key].phantom for key in missing):
+            head += " --profile demo needs none."
+        return "\n".join([head, *(f"- {key}: not in {folder}. {self._remedy(key)}" for key, folder in missing.items())])
+
+    def _remedy(self, key: str) -> str:
+        """Return one sentence: how a data set that is missing comes to where it is looked for."""
+        if self.config.datasets[key].path:
+            return f"Correct `datasets.{key}.path`."
+        if key in datasets.names():
+            return datasets.source(key)
+        return f"Put its files there, or set `datasets.{key}.path`."
 
     def _make_phantoms(self) -> None:
         """Draw the phantoms that are not there yet; others than those asked for are refused."""
@@ -212,8 +233,9 @@ class Command:
                 continue
             settings = grid.settings_of(self.config, key)
             try:
-                found = open_cases(key, self._folder(key), settings, workers=os.cpu_count() or 1)
-                check_division(key, found.division(settings), settings)
+                with _named(key):
+                    found = open_cases(key, self._folder(key), settings, workers=cores())
+                    check_division(key, found.division(settings), settings)
                 opened[key] = found
             except datasets.DataError as error:
                 if key in self._needed():
@@ -229,8 +251,19 @@ class Command:
             stored.published(table)
 
     def _check_case(self, opened: dict[str, Cases]) -> None:
-        if self.asked.case and not any(self.asked.case in cases.originals for cases in opened.values()):
-            raise ConfigError(f"--case {self.asked.case}: no data set that is here has a case of this name")
+        """Refuse a case of which no label maps are kept: those of whole test cases are."""
+        if not (wanted := self.asked.case):
+            return
+        reason = "no data set that is here has a case of this name"
+        for key, cases in opened.items():
+            if wanted in cases.originals:
+                parts = cases.division(grid.settings_of(self.config, key))
+                part = next((part for part, members in parts.items() if wanted in {one.id for one in members}), None)
+                if part == "test":
+                    return
+                where = f"is in the part `{part}`" if part else "is divided into patches"
+                reason = f"this case of {key} {where}, and label maps are kept of whole test cases only"
+        raise ConfigError(f"--case {wanted}: {reason}")
 
     def _due(self, point: grid.Point, opened: dict[str, Cases]) -> store.Due:
         fingerprint = opened[point.dataset].identified_by(point.settings)
@@ -318,7 +351,7 @@ class Command:
             yield from measured(due, self._folder)
         missing = self._missing()
         if missing:
-            yield _missing_sentence(missing)
+            yield self._missing_sentence(missing)
 
     def _print(self, lines: Iterator[str]) -> int:
         for line in lines:
@@ -326,9 +359,21 @@ class Command:
         return 0
 
 
-def _check_backend(points: list[grid.Point]) -> None:
+@contextmanager
+def _named(key: str) -> Iterator[None]:
+    """Let what a configuration asks of the cases of a data set in vain name the data set."""
+    try:
+        yield
+    except datasets.DataError:
+        raise
+    except ValueError as error:
+        raise ConfigError(f"{key}: {error}") from error
+
+
+def _check_backend(points: list[grid.Point], *, here: bool) -> None:
+    """Refuse a backend that cannot do what is asked for; ``here``: this machine trains, and so must have it."""
     chosen = hardware.backend()
-    if chosen not in ("tensorflow", "jax", "torch"):
+    if chosen not in MENDS:
         raise ConfigError(f"Keras' backend {chosen} is unknown: set KERAS_BACKEND to tensorflow, jax or torch")
     if chosen != "tensorflow" and any(point.settings["pipeline"]["backend"] == "miscnn" for point in points):
         raise ConfigError(
@@ -340,18 +385,9 @@ def _check_backend(points: list[grid.Point]) -> None:
             f"training.devices: only JAX lets several devices act as one, but Keras' backend is {chosen}. "
             "Set KERAS_BACKEND=jax, or use 1 and --workers, which gives each GPU runs of its own"
         )
-
-
-def _missing_sentence(missing: dict[str, Path]) -> str:
-    """Say which data sets are missing, where they come from, under which terms, and where they go."""
-    lines = [
-        f"- {key}: not in {folder}. {datasets.source(key) if key in datasets.names() else 'Correct `path`.'}"
-        for key, folder in missing.items()
-    ]
-    names = ", ".join(missing)
-    head = f"Missing data: {names}. Put it below the folder of --data (or RARESEG_DATA). "
-    head += "--profile demo needs none."
-    return "\n".join([head, *lines])
+    if points and here and find_spec(chosen) is None:
+        mend = f"Install it ({MENDS[chosen]}), or set KERAS_BACKEND"
+        raise ConfigError(f"Keras' backend {chosen} is not installed. {mend}")
 
 
 def default_workers(jobs: list[dict[str, Any]]) -> int:

@@ -6,7 +6,8 @@ Every mistake is named with file, line, key and the nearest valid name.
 one run. Everything stays plain data; networks, losses and batches are built from it late, in the worker processes.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ __all__ = ["PROFILES", "Config", "ConfigError", "cells", "document", "merge", "r
 PROFILES = ("paper", "cpu", "demo")
 
 
-def read(path: Path, profile: str = "paper", settings: list[str] | None = None) -> Config:
+def read(path: Path, profile: str = "paper", settings: Sequence[str] = ()) -> Config:
     """Read and check a configuration.
 
     Args:
@@ -33,7 +34,7 @@ def read(path: Path, profile: str = "paper", settings: list[str] | None = None) 
         settings: Changes of the command line, each ``a.b=value``.
 
     Returns:
-        The configuration; its title says "thinned" where it has fewer cells than profile ``paper``.
+        The configuration; its title says "thinned" where it has fewer cells than the file has in profile ``paper``.
 
     Raises:
         ConfigError: Names file, line, key, what was expected and the nearest valid name.
@@ -41,14 +42,11 @@ def read(path: Path, profile: str = "paper", settings: list[str] | None = None) 
     if profile not in PROFILES:
         raise ConfigError(f"--profile {profile}: unknown, known are {', '.join(PROFILES)}")
     base, profiles, lines = document(path)
-    checked = {}
-    for name in PROFILES:
-        merged, given = merge(base, profiles.get(name) or {}), settings if name == profile else None
-        for setting in given or []:
-            merged = _set(merged, _setting(setting))
-        checked[name] = _validate(merged, Source(path, lines, name, tuple(given or [])))
-    chosen = checked[profile]
-    thinned = set(cells(checked["paper"])) > set(cells(chosen))
+    merged = {name: merge(base, profiles.get(name) or {}) for name in PROFILES}
+    written = {name: _validate(values, Source(path, lines, name)) for name, values in merged.items()}
+    changed = reduce(_set, map(_setting, settings), merged[profile])
+    chosen = _validate(changed, Source(path, lines, profile, tuple(settings))) if settings else written[profile]
+    thinned = set(cells(written["paper"])) > set(cells(chosen))
     return chosen.model_copy(update={"title": f"{chosen.title}, thinned"}) if thinned else chosen
 
 
@@ -75,7 +73,8 @@ def document(path: Path) -> tuple[dict[str, Any], dict[str, Any], dict[tuple[str
 def _set(merged: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
     """Merge in a setting of the command line, which also goes before every override."""
     last = {key: value for key, value in change.items() if key in ("pipeline", "training", "evaluation")}
-    return merge(merge(merged, change), {"overrides": [{"where": {}, **last}]} if last else {})
+    changed = merge(merged, change, whole_entries=False)
+    return merge(changed, {"overrides": [{"where": {}, **last}]} if last else {})
 
 
 def _setting(text: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Literal
 from rich.console import Console
 
 from rareseg import datasets
-from rareseg.datasets.facts import cache_folder
+from rareseg.datasets.facts import cache_folder, cores
 from rareseg.experiments import cost, hardware
 from rareseg.experiments.options import add_data, guarded, root
 
@@ -107,8 +107,8 @@ def _optional() -> Iterator[Finding]:
 
 
 def _memory() -> Finding:
-    cores, free = os.cpu_count() or 1, cost.free_memory_gib()
-    found = f"{cores} cores ({hardware.processor()}), {free:.1f} GiB of memory free"
+    free = cost.free_memory_gib()
+    found = f"{cores()} cores ({hardware.processor()}), {free:.1f} GiB of memory free"
     mend = "close other programs, or train with --workers 1" if free < LEAST_GIB else ""
     return Finding("missing" if mend else "ok", "machine", found, mend)
 

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from rareseg.experiments import catalogue, config, place
 from rareseg.experiments.catalogue import nearest
 from rareseg.experiments.config import Config, ConfigError
+from rareseg.experiments.sections import Section
 
 _SCHEMA = "https://json-schema.org/draft/2020-12/schema"
 
@@ -60,14 +60,14 @@ def _rows(chosen: Config, source: place.Source) -> Iterator[Row]:
                     yield f"{kind}.{key}.{option}", meaning, _text(entry["default"]), _text(value), _place(origin)
 
 
-def _section(section: BaseModel, path: tuple[Any, ...], source: place.Source) -> Iterator[Row]:
+def _section(section: Section, path: tuple[Any, ...], source: place.Source) -> Iterator[Row]:
     for name, field in type(section).model_fields.items():
         value, here = getattr(section, name), (*path, name)
         if path == () and name in ("losses", "networks"):
             continue  # explained by the catalogue
-        if isinstance(value, BaseModel) and not hasattr(value, "root"):
+        if isinstance(value, Section):
             yield from _section(value, here, source)
-        elif isinstance(value, dict) and value and all(isinstance(one, BaseModel) for one in value.values()):
+        elif isinstance(value, dict) and value and all(isinstance(one, Section) for one in value.values()):
             for key, one in value.items():
                 yield from _section(one, (*here, key), source)
         else:

@@ -13,6 +13,7 @@ from rareseg.experiments import catalogue
 from rareseg.experiments.cases import SPLIT_FILES
 from rareseg.experiments.config import Config, ConfigError
 from rareseg.experiments.resolve import arguments_text, settings_at, swept_at, triples
+from rareseg.experiments.sections import Pipeline
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,7 @@ def identity(point: Point, fingerprint: str, backend: str) -> str:
         name: value for name, value in settings["dataset"]["split"].items() if name not in SPLIT_FILES
     }
     settings["training"] = {name: value for name, value in settings["training"].items() if name not in WITHOUT_EFFECT}
+    settings["pipeline"] = {**settings["pipeline"], "cache": Pipeline.model_validate({}).cache}  # changes no result
     content = {"settings": settings, "seed": point.seed, "data": [point.dataset, fingerprint], "backend": backend}
     usual = catalogue.losses()[settings["loss"]["name"]]
     swept = [f"{name}{value}" for name, value in point.swept.items() if float(value) != usual[name]["default"]]

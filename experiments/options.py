@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rareseg import datasets
+from rareseg.experiments import hardware
 from rareseg.experiments._yaml import ConfigError
 from rareseg.experiments.config import PROFILES
 
@@ -90,7 +91,7 @@ def _how(found: argparse.ArgumentParser) -> None:
     found.add_argument(
         "--report-only", action="store_true", help="make the tables from what is stored, without training"
     )
-    found.add_argument("--case", default="", metavar="ID", help="the case shown in figures")
+    found.add_argument("--case", default="", metavar="ID", help="the test case shown in figures")
     found.add_argument(
         "--explain",
         nargs="?",
@@ -177,15 +178,21 @@ def seeds(text: str) -> list[int]:
 
 
 def again(table: str, asked: argparse.Namespace) -> str:
-    """Return the call that makes the same results: its script, profile, selection, changes and seeds.
+    """Return the call that makes the same results: its backend, script, profile, selection, changes and seeds.
 
     Where data and results lie is left out: reports are committed, and the folders of one machine say nothing elsewhere.
     """
     script = ["compare_losses.py", str(asked.config)] if "config" in asked else [f"reproduce_{table}.py"]
-    call = ["uv", "run", f"scripts/{script[0]}", *script[1:], "--profile", asked.profile]
+    call = [*switch(), "uv", "run", f"scripts/{script[0]}", *script[1:], "--profile", asked.profile]
     for option, values in (("--only", asked.only), ("--set", asked.set), ("--seeds", [asked.seeds])):
         call += [text for value in values if value for text in (option, value)]
     return shlex.join(call)
+
+
+def switch() -> list[str]:
+    """Return what goes before a command so that it takes the same backend; nothing where that is TensorFlow."""
+    backend = hardware.backend()
+    return [] if backend == "tensorflow" else [f"KERAS_BACKEND={backend}"]
 
 
 def add_data(parser: argparse.ArgumentParser, usual: Path | None = None) -> None:

@@ -68,7 +68,7 @@ def _draw(asked: argparse.Namespace, results: Path) -> int:
     known = dict.fromkeys([*(one.table for one in DRAWN), *SWEPT])
     tables = {table: _cases(results / table) for table in known if (results / table).is_dir()}
     if asked.case and not any(asked.case in cases for cases in tables.values()):
-        raise ConfigError(f"--case {asked.case}: no table in {results} has a case of this name")
+        raise ConfigError(f"--case {asked.case}: no table in {results} has a test case of this name")
     for table, cases in tables.items():
         if code := _report(table, asked, results, asked.case if asked.case in cases else ""):
             return code
@@ -101,9 +101,8 @@ def _report(table: str, asked: argparse.Namespace, results: Path, case: str) -> 
 
 
 def _cases(table: Path) -> set[str]:
-    """Return the cases of a table's data sets."""
-    parts = [datasets.read_split(path) for path in (table / "splits").glob("*.csv")]
-    return {case for one in parts for ids in one.values() for case in ids}
+    """Return the test cases of a table's data sets."""
+    return {case for path in (table / "splits").glob("*.csv") for case in datasets.read_split(path)["test"]}
 
 
 def _figures(results: Path) -> Iterator[tuple[str, str]]:

@@ -257,7 +257,8 @@ class Pool(Stoppable):
             status = child.process.returncode
             cause = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
             reason = f"the worker process died ({cause}; it held {memory} MiB at most); what it printed last is in "
-            reason += f"log.txt, or in {self._log} if it had not begun. Too little memory is the commonest cause"
+            reason += f"log.txt, or in {self._log} if it had not begun"
+            reason += ". Too little memory is the commonest cause" if status < 0 else ""
             self._report({"kind": "failed", "run": child.job["id"], "reason": reason, "dead": True})
 
     def _retire(self, child: Child) -> None:

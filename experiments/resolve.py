@@ -14,8 +14,14 @@ from rareseg.experiments.sections import Config, Evaluation, Pipeline, Training
 _SECTIONS: dict[str, type[BaseModel]] = {"pipeline": Pipeline, "training": Training, "evaluation": Evaluation}
 
 
-def merge(base: Any, change: Any) -> Any:
-    """Return ``base`` with ``change`` merged in key by key; `overrides` are added, every other list is replaced."""
+def merge(base: Any, change: Any, *, whole_entries: bool = True) -> Any:
+    """Return ``base`` with ``change`` merged in key by key; `overrides` are added, every other list is replaced.
+
+    Args:
+        base: Plain data.
+        change: What differs.
+        whole_entries: Whether every entry of `networks` and `losses` is replaced; if not, those that give their `name`.
+    """
     if not (isinstance(base, dict) and isinstance(change, dict)):
         return change
     merged = dict(base)
@@ -24,10 +30,17 @@ def merge(base: Any, change: Any) -> Any:
         if key == "overrides" and isinstance(known, list) and isinstance(value, list):
             merged[key] = [*known, *value]
         elif key in ("networks", "losses") and isinstance(known, dict) and isinstance(value, dict):
-            merged[key] = {**known, **value}  # options of one network mean nothing to another
+            merged[key] = {**known, **value} if whole_entries else _changed(known, value)
         else:
-            merged[key] = merge(known, value)
+            merged[key] = merge(known, value, whole_entries=whole_entries)
     return merged
+
+
+def _changed(known: Any, given: Any) -> Any:
+    """Return options with some changed; a `name` begins anew, as options of one network mean nothing to another."""
+    if not (isinstance(known, dict) and isinstance(given, dict)) or "name" in given:
+        return given
+    return {**known, **{option: _changed(known.get(option), value) for option, value in given.items()}}
 
 
 def triples(config: Config) -> Iterator[dict[str, str]]:
@@ -154,11 +167,15 @@ def _followed(node: Any, schema: Mapping[str, Any]) -> Any:
 
 
 def loss_at(config: Config, loss: str, swept: Mapping[str, float]) -> dict[str, Any]:
-    """Return the loss of a point with all arguments; those of adaptive_log under the names that `symbols` gives."""
+    """Return the loss of a point with all arguments."""
     given = {"name": loss, **config.losses.get(loss, {}), **swept}
-    if given["name"] == "adaptive_log":
-        given = {config.symbols.renamed.get(key, key): value for key, value in given.items()}
-    return catalogue.filled(given, catalogue.losses())
+    return catalogue.filled(renamed(config, given), catalogue.losses())
+
+
+def renamed(config: Config, loss: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a loss with its arguments, those of adaptive_log under the names that `symbols` gives."""
+    names = config.symbols.renamed if loss["name"] == "adaptive_log" else {}
+    return {names.get(key, key): value for key, value in loss.items()}
 
 
 def network_at(config: Config, network: str) -> dict[str, Any]:

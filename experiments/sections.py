@@ -190,7 +190,7 @@ class Pipeline(Section):
     crop_range: Literal["miscnn", "full"] = Field(
         "full", description="where windows lie: anywhere inside, or where MIScnn draws them"
     )
-    foreground: float = Field(0.33, ge=0, le=1, description="share of random windows that must hold foreground")
+    foreground: float = Field(0.33, ge=0, le=1, description="share of random windows drawn about foreground")
     validation_crops: Literal["per_epoch", "fixed", "whole"] = Field(
         "fixed", description="windows of validation: new ones each epoch, the same ones, or the whole case by windows"
     )

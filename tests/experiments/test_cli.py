@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from importlib.resources import files
 from types import SimpleNamespace
 
@@ -106,6 +107,12 @@ CALLS = [  # script, arguments, the call that is printed in the report
 ]
 
 
+@pytest.mark.parametrize(("backend", "call"), [("tensorflow", "uv run "), ("jax", "KERAS_BACKEND=jax uv run ")])
+def test_how_to_run_it_again_names_another_backend(backend, call, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", backend)
+    assert options.again("table3", options.parser("table3").parse_args([])).startswith(call)
+
+
 @pytest.mark.parametrize(("script", "arguments", "expected"), CALLS)
 def test_how_to_run_it_again_is_what_was_called(script, arguments, expected):
     asked = options.parser(script).parse_args(arguments)
@@ -174,10 +181,86 @@ def test_a_data_set_with_a_fault_that_no_selected_run_needs_is_left_out_and_told
 
     (tmp_path / "isic2018").mkdir()
     monkeypatch.setattr(cli, "open_cases", broken)
-    asked = options.parser("table3").parse_args(["--only=dataset=drive", "--data", str(tmp_path)])
-    command = cli.Command(options.configuration("table3"), asked, Console(width=options.WIDTH))
-    assert command._open() == {}
+    assert commanded("table3", "--only=dataset=drive", "--data", str(tmp_path))._open() == {}
     assert capsys.readouterr().out == "isic2018 is left out of the table: isic2018: it is broken\n"
+
+
+def commanded(table, *arguments):
+    """Return a command that was called with arguments."""
+    path = options.configuration(table)
+    return cli.Command(path, options.parser(table).parse_args(arguments), Console(width=options.WIDTH))
+
+
+SPLITS = [  # --set, what the sentence must hold
+    ("datasets.drive.split={kind: official, stratify_by: image}", "drive: split.stratify_by has no effect with kind"),
+    ("datasets.drive.split={kind: folds, folds: 9}", "drive: split: fold 0 of 9 folds is not possible with 6 cases"),
+    ("datasets.drive.split={kind: file, path: a, group_by: image}", "drive: split.group_by has no effect with kind f"),
+]
+
+
+@pytest.mark.parametrize("table", ["table3", "ufl_table1"])  # of runs, and of the data
+@pytest.mark.parametrize(("setting", "sentence"), SPLITS)
+def test_a_split_that_the_cases_do_not_allow_is_one_sentence(table, setting, sentence, capsys, tmp_path):
+    data = "--set=datasets.drive.phantom={cases: 6, size: 64}"
+    asked = ["--profile=demo", "--set=grid.dataset=[drive]", data, "--set", setting, "--results", str(tmp_path / "out")]
+    assert main(table, asked) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(sentence)
+    assert told.count("\n") == 1
+
+
+PARTS = [  # case, whose label maps are kept where the sentence is empty
+    ("a", "this case of drive is in the part `train`, and label maps are kept of whole test cases only"),
+    ("b", ""),
+    ("c", "this case of drive is divided into patches, and label maps are kept of whole test cases only"),
+    ("b-000001", "no data set that is here has a case of this name"),
+]
+
+
+@pytest.mark.parametrize(("case", "sentence"), PARTS)
+def test_figures_show_test_cases(case, sentence):
+    division = {part: [SimpleNamespace(id=one) for one in ids] for part, ids in {"train": "a", "test": ["b"]}.items()}
+    cases = SimpleNamespace(originals=dict.fromkeys("abc"), division=lambda _: division)
+    with pytest.raises(ConfigError, match=f"--case {case}: {sentence}") if sentence else nullcontext():
+        commanded("table3", "--case", case)._check_case({"drive": cases})
+
+
+WITHOUT_DATA = [  # script, arguments, what the sentence must hold, what not
+    ("table3", [], ["Missing data: isic2018, dsb2018, drive. Put it below", "--profile demo needs none."], "path"),
+    ("table3", ["--set=datasets.drive.path=/no", "--only=dataset=drive"], ["Correct `datasets.drive.path`."], "--data"),
+    ("compare", ["example_folder"], ["Missing data: mine.", "not in data/mine. Correct `datasets.mine.path`."], "--"),
+    ("compare", ["own"], ["Put it below the folder of --data", "or set `datasets.own.path`."], "demo"),
+]
+
+
+@pytest.mark.parametrize(("script", "arguments", "held", "not_held"), WITHOUT_DATA)
+def test_missing_data_are_told_with_what_helps(script, arguments, held, not_held, capsys, tmp_path):
+    own = tmp_path / "own.yaml"
+    own.write_text("datasets: {own: {reader: folder}}\ngrid: {dataset: [own], network: [unet_demo], loss: [dice]}\n")
+    files = {"own": own, "example_folder": options.configuration("example_folder")}
+    asked = [str(files.get(argument, argument)) for argument in arguments]
+    assert main(script, [*asked, "--data", str(tmp_path / "data"), "--results", str(tmp_path / "results")]) == 2
+    told = capsys.readouterr().err
+    assert all(part in told for part in held), told
+    assert not_held not in told
+
+
+def test_a_report_without_the_data_of_stored_runs_is_refused(capsys, tmp_path):
+    (tmp_path / "results" / "runs" / "drive-unet-dice-s0-01234567").mkdir(parents=True)
+    asked = ["--report-only", "--data", str(tmp_path / "data"), "--results", str(tmp_path / "results")]
+    assert main("table3", asked) == 2
+    assert capsys.readouterr().err.startswith("Missing data: drive.")
+    assert not (tmp_path / "results" / "table3").exists()
+
+
+def test_a_backend_that_is_not_installed_is_refused_where_it_would_train(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    monkeypatch.setattr(cli, "find_spec", lambda name: None if name == "torch" else name)
+    asked = ["--data", str(tmp_path), "--results", str(tmp_path / "results")]
+    assert main("table3", asked) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("Keras' backend torch is not installed. Install it (uv sync --inexact --extra torch), or")
+    assert main("table3", ["--report-only", *asked]) == 0
 
 
 @pytest.fixture
@@ -307,6 +390,7 @@ def test_a_dry_run_of_profile_paper_says_how_many_runs_and_what_is_missing(table
         ("training.threads=2", "paper"),
         ("seeds=[1, 2]", "paper"),
         ("training.mixed_precision=bfloat16", "paper"),
+        ("pipeline.cache=disk", "paper"),
         ("training.batch_size=4", "other"),
         ("losses.tversky.delta=0.6", "other"),
     ],

@@ -77,6 +77,14 @@ def test_a_backend_that_does_not_compute_is_wrong(backend, command, devices, tmp
     assert printed.endswith(f"-> {command}\n")
 
 
+def test_only_cores_that_the_process_may_use_are_told(tmp_path, answer, monkeypatch, capsys):
+    answer([])
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0}, raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    assert main("doctor", ["--data", str(tmp_path)]) == 0
+    assert found(capsys.readouterr().out)["machine"][1].startswith("1 cores (")
+
+
 def test_folders_that_cannot_be_written_and_little_space_are_told(tmp_path, answer, monkeypatch, capsys):
     answer([])
     monkeypatch.setattr(doctor, "LEAST_GIB", 10**9)

@@ -44,6 +44,13 @@ def test_a_key_is_explained_with_default_value_and_origin(key, profile, settings
     assert all(part in text for part in expected), text
 
 
+def test_sections_without_keys_of_their_own_are_explained_whole():
+    meaning, values = explained("sweep", table="ufl_table2")
+    assert meaning.startswith("sweep: loss of the grid -> argument -> values")
+    assert '"unified_focal_symmetric": [{"gamma": [0.1, 0.2,' in values
+    assert values.endswith(", from ufl_table2.yaml:12")
+
+
 def test_all_keys_are_explained_and_a_section_explains_its_own():
     names = [line.split(": ")[0] for line in explained() if not line.startswith(" ")]
     assert len(names) == len(set(names)) > 100

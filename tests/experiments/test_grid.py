@@ -18,6 +18,7 @@ CHANGES = [  # --set, the part of a cell that it concerns
     pytest.param("networks.unet={name: unet_all, filters: 16}", "unet", 18, id="one network"),
     pytest.param("datasets.drive.split.seed=1", "drive", 12, id="one data set"),
     pytest.param("training.epochs=51", "", 36, id="training"),
+    pytest.param("pipeline.cache=disk", "", 0, id="cache"),
     pytest.param("evaluation.metrics=[jaccard]", "", 0, id="evaluation"),
     pytest.param("report.margin=0.01", "", 0, id="report"),
 ]

@@ -70,7 +70,7 @@ def test_a_case_goes_to_the_tables_that_have_it(results, monkeypatch, capsys):
     assert main("figures", ["--results", str(results), "--case", "b"]) == 0
     assert sorted(asked) == [("table3", ""), ("ufl_table3", "b")]
     assert main("figures", ["--results", str(results), "--case", "typo"]) == 2
-    assert f"--case typo: no table in {results} has a case of this name" in capsys.readouterr().err
+    assert f"--case typo: no table in {results} has a test case of this name" in capsys.readouterr().err
     assert len(asked) == 2
 
 

@@ -141,8 +141,13 @@ def test_what_a_worker_held_is_its_own_and_both_logs_are_named(run, tmp_path, mo
         " it held 7000 MiB at most",
         " it held 3 MiB at most",
     ]
-    assert all("(exit status 3;" in reason for reason in reasons)
+    assert all("(exit status 3;" in reason and "memory is the" not in reason for reason in reasons)
     assert all(f"in log.txt, or in {tmp_path / 'log'} if it had not begun" in reason for reason in reasons)
+
+
+def test_memory_is_suspected_of_what_kills(run, tmp_path):
+    _, told = run("import os; os.kill(os.getpid(), 9)", [job(tmp_path, "a", operations=1)])
+    assert told[-1]["reason"].endswith("Too little memory is the commonest cause")
 
 
 def test_a_signal_while_a_process_is_made_reaches_it_too(run, tmp_path, monkeypatch):
