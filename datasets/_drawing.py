@@ -1,7 +1,7 @@
 """Brushes of the phantoms: random streams, smooth fields, shapes of a wanted size, and files that say "phantom".
 
-Arithmetic is NumPy's ``Generator(PCG64)`` and SciPy's filters, rounded to 8 bits at the end, so the bytes do not depend
-on the machine.
+Arithmetic is NumPy's ``Generator(PCG64)`` and SciPy's filters, rounded to 8 bits at the end: the same arguments give
+the same bytes wherever these libraries have the same versions and the processor the same features.
 """
 
 from collections.abc import Sequence

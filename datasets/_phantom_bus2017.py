@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from rareseg.datasets._drawing import log_normal, place, ramp, save, smallest, smooth, stream, to_bytes
+from rareseg.datasets._drawing import level, log_normal, place, ramp, save, smallest, smooth, stream, to_bytes
 from rareseg.datasets.bus2017 import find
 from rareseg.datasets.case import Case
 from rareseg.datasets.phantoms import one_bit_masks
@@ -27,7 +27,7 @@ def draw(root: Path, number: int, size: int, seed: int) -> None:
     shape = (round(size * rng.uniform(0.85, 1.15)), round(size * rng.uniform(1.1, 1.55)))
     share = log_normal(quantile, _MEAN_SHARE, _SPREAD, 0.006, 0.25)
     distance, centre = _lesion(rng, shape, spiculated=form < _MALIGNANT)
-    edge = float(np.quantile(distance, share))
+    edge = level(distance, share)
     picture = _speckled(rng, _tissue(rng, shape, distance / edge, centre))
     noisy = distance * (1 + 0.06 * smooth(rng, shape, size / 16))
     name = f"{number + 1:06d}.png"

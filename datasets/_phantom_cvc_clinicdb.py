@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from rareseg.datasets._drawing import blend, log_normal, place, ramp, save, smallest, smooth, stream, to_bytes
+from rareseg.datasets._drawing import blend, level, log_normal, place, ramp, save, smallest, smooth, stream, to_bytes
 from rareseg.datasets.case import Case
 from rareseg.datasets.cvc_clinicdb import IMAGES, LAST, MASKS, STARTS, find, sequence
 from rareseg.datasets.files import grey
@@ -33,7 +33,7 @@ def draw(root: Path, number: int, size: int, seed: int) -> None:
     home = log_normal(place(seed, _KEY, rank)[0], _MEAN_SHARE, _SPREAD, 0.003, 0.49)
     share = log_normal(place(seed, f"{_KEY} zoom", number)[0], home, _ZOOM, 0.003, 0.49)
     distance = _polyp(show, rng, shape, share)
-    edge = float(np.quantile(distance, share))
+    edge = level(distance, share)
     picture = _tissue(show, rng, shape, distance / edge)
     picture = _lights(rng, picture)
     noisy = distance * (1 + 0.05 * smooth(rng, shape, size / 16))

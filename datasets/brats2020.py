@@ -39,7 +39,7 @@ ABOUT = About(
     ),
 )
 
-_NEWER = "label 3 stands for the enhancing tumour in releases from 2023 on; if that is meant, set `enhancing_label: 3`"
+_NEWER = "Label 3 stands for the enhancing tumour in releases from 2023 on; if that is meant, set `enhancing_label: 3`."
 
 
 def find(
@@ -82,7 +82,7 @@ def _without_enhancing(cases: list[Scan], root: Path, enhancing: int, remarks: l
     read = remembered(root, [case.labels[0] for case in cases], lambda path: volumes.values(volumes.header(path)))
     newer = [case.id for case in cases if enhancing == 4 and 3 in read.get(case.labels[0], [])]
     if newer:
-        raise DataError(f"brats2020 in {root}: cases with label 3: {some(newer)}; {_NEWER}.")
+        raise DataError(f"brats2020 in {root}: cases with label 3: {some(newer)}. {_NEWER}")
     empty = [case.id for case in cases if enhancing not in read.get(case.labels[0], [enhancing])]
     if len(cases) == CASES and len(empty) != WITHOUT_ENHANCING:
         remarks.append(f"{len(empty)} of {CASES} scans have no enhancing tumour, expected {WITHOUT_ENHANCING}")
@@ -159,5 +159,5 @@ def _scan(name: str, files: Mapping[str, Path], enhancing: int) -> Scan:
         group=name,
         axes=(2, 1, 0),
         classes={value: int(value == enhancing) for value in sorted(known)},
-        hint=_NEWER if enhancing == 4 else "",
+        hints={3: _NEWER} if enhancing == 4 else {},
     )

@@ -81,16 +81,28 @@ def _pictures(folder: Path) -> list[Path]:
 
 def _diagnoses(tables: list[Path]) -> tuple[dict[int, str], tuple[str, ...]]:
     """Return number of the case -> diagnosis, and what to say about tables that are not read."""
+    read = {path: _diagnoses_in(path) for path in tables if path.suffix.lower() == ".csv"}
+    found = {number: diagnosis for held in read.values() for number, diagnosis in held.items()}
+    remarks = [
+        f"{path.name} gives no diagnosis; expected a number and benign or malignant in each line"
+        for path, held in read.items()
+        if not held
+    ]
+    unread = [path.name for path in tables if path not in read and not found]
+    remarks += [f"{name} is not read; save it as DatasetB.csv to have the diagnoses" for name in unread]
+    return found, tuple(remarks)
+
+
+def _diagnoses_in(path: Path) -> dict[int, str]:
+    """Return number of the case -> diagnosis, of a table whose cells are parted by comma, semicolon or tab."""
+    text = path.read_text(encoding="utf-8", errors="replace")
     found: dict[int, str] = {}
-    for path in (path for path in tables if path.suffix.lower() == ".csv"):
-        with path.open(newline="", encoding="utf-8", errors="replace") as file:
-            for row in csv.reader(file):
-                number = re.search(r"\d+", row[0]) if row else None
-                words = [name for name in DIAGNOSES if any(name == cell.strip().lower() for cell in row)]
-                if number and words:
-                    found[int(number[0])] = words[0]
-    unread = [path.name for path in tables if path.suffix.lower() != ".csv" and not found]
-    return found, tuple(f"{name} is not read; save it as DatasetB.csv to have the diagnoses" for name in unread)
+    for row in csv.reader(text.splitlines(), delimiter=max(",;\t", key=text.count)):
+        number = re.search(r"\d+", row[0]) if row else None
+        words = [name for name in DIAGNOSES if any(name == cell.strip().lower() for cell in row)]
+        if number and words:
+            found[int(number[0])] = words[0]
+    return found
 
 
 def _facts(path: Path, diagnoses: Mapping[int, str]) -> dict[str, str]:

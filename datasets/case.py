@@ -232,7 +232,7 @@ class Check:
 
     Attributes:
         case: The case.
-        shape: Shape of its image, (H, W, C).
+        shape: Shape of its image, (H, W, C) or (D, H, W, 1).
         dtype: Type of its image.
         counts: Pixels of each class present, from class 0 on, (classes,).
         kind: What sort of picture it is; see `Case.kind`.

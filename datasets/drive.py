@@ -82,7 +82,10 @@ class Photograph(Case):
 
     def read_mask(self) -> np.ndarray:
         """Return the field of view, (H, W) bool."""
-        return files.binary(self._sized(self.fov, self.shape)).astype(bool)
+        inside = files.binary(self._sized(self.fov, self.shape)).astype(bool)
+        if not inside.any():
+            raise DataError(f"{self.fov}: the field of view is empty, expected where the eye is. Get the file again.")
+        return inside
 
 
 def find(root: Path, *, exclude: Collection[str] = ()) -> Listing:

@@ -98,8 +98,13 @@ def classified(values: np.ndarray, classes: Mapping[int, int], path: Path) -> np
 
 def unknown(found: Sequence[float], where: str, known: Iterable[int]) -> str:
     """Say which label values, in ascending order, stand for no class, and where; a sentence without its end."""
-    shown = ", ".join(f"{value:g}" for value in found[:_SHOWN]) + (", ..." if len(found) > _SHOWN else "")
-    return f"found label {shown} in {where}, known are {', '.join(map(str, known))}"
+    return f"found label {numbers(found, _SHOWN)} in {where}, known are {', '.join(map(str, known))}"
+
+
+def numbers(values: Sequence[float], most: int) -> str:
+    """Return the first ``most`` of some values as people write them: ``"0, 0.5, 128, ..."``."""
+    texts = [f"{value:.0f}" if float(value).is_integer() else f"{value:g}" for value in values[:most]]
+    return ", ".join(texts) + (", ..." if len(values) > most else "")
 
 
 def grey(path: Path, stray: float = 0.0) -> np.ndarray:

@@ -12,6 +12,7 @@ values need ``values``, which the message spells out.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ ABOUT = About(
     layout=("images/a.png", "masks/a.png"),
 )
 
+_STORABLE = range(65536)  # values of labels that may stand for a class
 _MOST_VALUES = 32
 _MOST_CLASSES = 255  # a byte holds a class, and its last value marks what is none
 EXPECTED = (
@@ -103,7 +105,8 @@ def find(
     number = max(classes.values(), default=1) + 1
     cases = [_case(pair, classes if pair.id not in lossy else {}) for pair in pairs]
     names = ABOUT.classes if number == 2 else ("background", *(f"class {k}" for k in range(1, number)))
-    return Listing(cases, tuple(remarks), faults.excluded, _about(names, cases[0]))
+    about = replace(ABOUT, classes=names, channels=_channels(cases))
+    return Listing(cases, tuple(remarks), faults.excluded, about)
 
 
 def _elsewhere(root: Path) -> str:
@@ -122,9 +125,12 @@ def _elsewhere(root: Path) -> str:
     return ""
 
 
-def _about(classes: tuple[str, ...], first: Case) -> About:
-    channels = 1 if isinstance(first, Scan) else files.picture(first.image).shape[2]
-    return replace(ABOUT, classes=classes, channels=channels)
+def _channels(cases: Iterable[Case]) -> int:
+    """Return the channels of the first image that can be read; the report names those that cannot."""
+    for case in cases:
+        with suppress(DataError):
+            return 1 if isinstance(case, Scan) else files.picture(case.image).shape[2]
+    return ABOUT.channels
 
 
 def _case(pair: Pair, classes: Mapping[int, int]) -> Case:
@@ -161,19 +167,21 @@ def _classes(root: Path, pairs: Sequence[Pair], values: Mapping[int, int] | None
     found = sorted({value for held in read.values() for value in held})
     if {*found} <= {0, 255} or {*found} <= {0, 1}:
         return {0: 0, int(max(found, default=1)) or 1: 1}
+    listed = files.numbers(found, _MOST_VALUES)
     if lossy:
-        raise DataError(f"folder in {root}: labels stored as JPEG can hold two classes alone, found {_listed(found)}.")
+        raise DataError(f"folder in {root}: labels stored as JPEG can hold two classes alone, found {listed}.")
     if found == [*range(len(found))] and len(found) <= _MOST_VALUES:
         return {value: value for value in range(len(found))}
-    if len(found) > _MOST_VALUES or any(value != int(value) for value in found):
+    if len(found) > _MOST_VALUES or not all(value in _STORABLE for value in found):
         worst = max(read, key=lambda path: len(read[path]))
         raise DataError(
-            f"folder in {root}: labels hold {len(found)} values ({_listed(found)}), most of them in {worst}; expected "
-            f"whole numbers, one for each of at most {_MOST_VALUES} classes. Save the labels with class numbers."
+            f"folder in {root}: labels hold {len(found)} values ({listed}), most of them in {worst}; expected "
+            f"whole numbers from 0 to {_STORABLE[-1]}, one for each of at most {_MOST_VALUES} classes. Save the labels "
+            "with class numbers."
         )
-    line = ", ".join(f"{value:g}: {number}" for number, value in enumerate(found))
+    line = ", ".join(f"{value:.0f}: {number}" for number, value in enumerate(found))
     raise DataError(
-        f"folder in {root}: labels hold the values {_listed(found)}, expected 0 to {len(found) - 1}. If each is a "
+        f"folder in {root}: labels hold the values {listed}, expected 0 to {len(found) - 1}. If each is a "
         f"class, add `values: {{{line}}}` to the configuration."
     )
 
@@ -182,8 +190,8 @@ def _checked(values: Mapping[int, int]) -> dict[int, int]:
     """Return the mapping given by the user, whose classes must be 0 to n - 1."""
     whole = all(isinstance(number, int) for number in (*values, *values.values()))
     classes = sorted({*values.values()}) if whole else []
-    if not classes or classes != [*range(len(classes))] or not all(0 <= value <= 65535 for value in values):
-        raise ValueError(f"values must map values 0 to 65535 to classes 0, 1, 2, ..., got {dict(values)}")
+    if not classes or classes != [*range(len(classes))] or not all(value in _STORABLE for value in values):
+        raise ValueError(f"values must map values 0 to {_STORABLE[-1]} to classes 0, 1, 2, ..., got {dict(values)}")
     if len(classes) > _MOST_CLASSES:
         raise ValueError(f"values name {len(classes)} classes, expected at most {_MOST_CLASSES}. Let some share one.")
     return dict(values)
@@ -196,8 +204,3 @@ def _values_in(path: Path) -> list[float]:
     if is_volume(path):
         return volumes.values(volumes.header(path))
     return np.unique(files.codes(path)).tolist()
-
-
-def _listed(values: Iterable[float]) -> str:
-    texts = [f"{value:g}" for value in values]
-    return ", ".join(texts[:_MOST_VALUES]) + (", ..." if len(texts) > _MOST_VALUES else "")

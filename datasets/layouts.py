@@ -135,7 +135,7 @@ def from_table(path: Path, faults: Faults) -> list[Pair]:
     """Take the pairs that a table lists; its order does not matter, and further columns become facts of the cases."""
     columns, rows = _columns_and_rows(path)
     pairs = []
-    for line, row in enumerate(rows, start=2):
+    for line, row in rows:
         if not faults.counts(row["id"]):
             continue
         part = (row.get("split") or "").strip().lower()
@@ -162,12 +162,12 @@ def from_table(path: Path, faults: Faults) -> list[Pair]:
     return sorted(pairs, key=lambda pair: natural(pair.id))
 
 
-def _columns_and_rows(path: Path) -> tuple[Sequence[str], list[dict[str, str]]]:
-    """Return the names of a table's columns, among them those that it must have, and its rows."""
+def _columns_and_rows(path: Path) -> tuple[Sequence[str], list[tuple[int, dict[str, str]]]]:
+    """Return the names of a table's columns, among them those that it must have, and its rows with their lines."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
-            columns, rows = reader.fieldnames or (), list(reader)
+            columns, rows = reader.fieldnames or (), [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as fault:
         raise DataError(f"{path}: cannot be read as a table ({cause(fault)}). Give a CSV file in UTF-8.") from fault
     lacking = [name for name in ("id", "image", "label") if name not in columns]

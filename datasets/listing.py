@@ -113,8 +113,7 @@ def locate(key: str, folder: Path, markers: tuple[str, ...], source: str) -> Pat
     if not folder.is_dir():
         places = (folder.parent, *(child / folder.name for child in visible(folder.parent)))
         near = [place for place in places if markers and place.is_dir() and _holds(place, markers)]
-        hint = f"But {near[0]} has its layout: give that, or as --data {near[0].parent}." if near else source
-        raise DataError(f"{key}: there is no folder {folder}. {hint}")
+        raise DataError(f"{key}: there is no folder {folder}. {_nearby(near[0], folder.name) if near else source}")
     missing = [marker.split("|")[0] for marker in markers if not _holds(folder, (marker,))]
     if not missing:
         return folder
@@ -125,6 +124,12 @@ def locate(key: str, folder: Path, markers: tuple[str, ...], source: str) -> Pat
         if _holds(parent, markers):
             raise DataError(f"{key}: {folder} is {level} level{'s' * (level > 1)} too low. Give {parent} instead.")
     raise DataError(f"{key}: {folder} lacks {' and '.join(missing)}. {source}")
+
+
+def _nearby(place: Path, name: str) -> str:
+    """Say how to give a folder that has the layout and should have the name."""
+    renaming = "" if place.name == name else f"rename it to {name}, or link to it by that name, and "
+    return f"But {place} has its layout: give that, or {renaming}give --data {place.parent}."
 
 
 def _holds(folder: Path, markers: tuple[str, ...]) -> bool:

@@ -122,6 +122,12 @@ def report(dataset: Dataset, progress: Callable[[Case], None], workers: int, *, 
     faults = [result for result in results if isinstance(result, str)]
     warnings = [warning for check in checks for warning in check.warnings]
     warnings += _twins(checks)
+    unlike = [check.case.id for check in checks if check.shape[-1] != dataset.channels]
+    if unlike:
+        warnings.append(
+            f"images of another number of channels than {dataset.channels}, that of the first: {some(unlike)}; "
+            "`channels: 3` in a configuration repeats the one of grey images"
+        )
     empty = [check.case.id for check in checks if check.counts[1:].sum() == 0]
     if empty:
         warnings.append(f"cases without foreground: {some(empty)}")

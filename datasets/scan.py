@@ -25,12 +25,12 @@ class Scan(Case):
         axes: Which axis of the file each axis of the arrays is; ``None``: D is the one nearest to inferior-superior, H
             to anterior-posterior, W to left-right. Axes are never flipped.
         classes: Value in the label file -> class.
-        hint: What to do about other values.
+        hints: Other value -> what it may stand for, a sentence.
     """
 
     axes: tuple[int, ...] | None = None
     classes: Mapping[int, int] = field(default_factory=dict)
-    hint: str = ""
+    hints: Mapping[int, str] = field(default_factory=dict)
 
     @cached_property
     def image_header(self) -> volumes.Header:
@@ -78,10 +78,7 @@ class Scan(Case):
 
     def read_label(self) -> np.ndarray:
         """Return the classes, (D, H, W) uint8."""
-        label = np.empty(self._labelled().shape, np.uint8, order="F")
-        for where, found in self._class_slabs():
-            label[..., where] = found
-        return label.transpose(self.order)
+        return volumes.joined(self._class_slabs(), self.grid.shape, np.uint8).transpose(self.order)
 
     def image_slabs(self) -> Iterator[tuple[Place, np.ndarray]]:
         """Yield the image part by part: where it goes in (D, H, W), and its values as `read_image` has them."""
@@ -110,7 +107,8 @@ class Scan(Case):
 
     def read_written(self, path: Path) -> np.ndarray:
         """Return the classes that ``write_label`` wrote, (D, H, W) uint8."""
-        return volumes.read(volumes.header(path)).transpose(self.order)
+        head = volumes.header(path)
+        return volumes.joined(volumes.slabs(head), head.shape, head.given).transpose(self.order)
 
     def check(self) -> Check:
         """Read everything slab by slab and return what was found; bad files raise `DataError`."""
@@ -142,7 +140,7 @@ class Scan(Case):
         return other
 
     def _class_slabs(self) -> Iterator[volumes.Slab]:
-        return volumes.class_slabs(self._labelled(), self.classes, self.hint)
+        return volumes.class_slabs(self._labelled(), self.classes, self.hints)
 
     def _image_slabs(self) -> Iterator[volumes.Slab]:
         return volumes.image_slabs(self.image_header)

@@ -33,18 +33,19 @@ def read_split(path: Path) -> dict[str, list[str]]:
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
+            reader = csv.DictReader(file)
+            rows = [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as fault:
         raise DataError(f"{path}: cannot be read as a split ({cause(fault)}). Give a CSV file.") from fault
     parts: dict[str, list[str]] = {part: [] for part in PARTS}
-    for line, row in enumerate(rows, start=2):
+    for line, row in rows:
         if not row.get("case") or row.get("part") not in parts:
             raise DataError(
                 f"{path}, line {line}: expected columns case and part, part one of {', '.join(PARTS)}. "
                 "Correct the line."
             )
         parts[row["part"]].append(row["case"])
-    _refuse_twice(parts, path)
+    _refuse_twice(parts, str(path))
     return parts
 
 
@@ -58,18 +59,19 @@ def listed(known: Sequence[str], path: str | None, development: str | None, test
         test: MIScnn's file whose ``VALIDATION`` list is the test part.
     """
     if path:
-        origin, parts = Path(path), read_split(Path(path))
+        origin, parts = path, read_split(Path(path))
     elif development and test:
-        origin, parts = Path(development), _miscnn(Path(development), Path(test), known)
+        origin, parts = f"{development} and {test}", _miscnn(Path(development), Path(test), known)
+        _refuse_twice(parts, origin)
     else:
         raise ValueError("split: kind file needs path, or development and test")
     part_of = {identity: part for part, members in parts.items() for identity in members}
     strangers = sorted(part_of.keys() - {*known})
     lacking = [identity for identity in known if identity not in part_of]
     if strangers:
-        raise DataError(f"{origin} names cases that are not in the data set: {some(strangers)}. Remove them.")
+        raise DataError(f"{origin}: cases that are not in the data set: {some(strangers)}. Remove them.")
     if lacking:
-        raise DataError(f"{origin} gives no part to cases {some(lacking)}. Add them or list them under `exclude`.")
+        raise DataError(f"{origin}: cases without a part: {some(lacking)}. Add them or list them under `exclude`.")
     return part_of
 
 
@@ -78,7 +80,6 @@ def _miscnn(development: Path, test: Path, known: Sequence[str]) -> dict[str, li
     parts: dict[str, list[str]] = dict(zip(PARTS, (train, validation, _lists(test)[1]), strict=True))
     if {*known}.isdisjoint(itertools.chain(*parts.values())):  # one id among them: strangers stay strangers
         parts = {part: [_at_position(name, known) for name in names] for part, names in parts.items()}
-    _refuse_twice(parts, development)
     return parts
 
 
@@ -102,8 +103,8 @@ def _at_position(name: str, known: Sequence[str]) -> str:
     return known[position] if 0 <= position < len(known) else name
 
 
-def _refuse_twice(parts: Mapping[str, Sequence[str]], path: Path) -> None:
+def _refuse_twice(parts: Mapping[str, Sequence[str]], origin: str) -> None:
     counts = Counter(identity for members in parts.values() for identity in members)
     twice = sorted(identity for identity, count in counts.items() if count > 1)
     if twice:
-        raise DataError(f"{path} lists cases more than once: {some(twice)}. Keep each once.")
+        raise DataError(f"{origin}: cases listed more than once: {some(twice)}. Keep each once.")

@@ -9,7 +9,7 @@ import hashlib
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedIOBase
@@ -205,20 +205,24 @@ def image_slabs(head: Header) -> Iterator[Slab]:
 
 def read(head: Header) -> np.ndarray:
     """Return the voxels of an image in the file's axes, (X, Y, Z), integers as stored or float32."""
-    parts = image_slabs(head)
-    volume = np.empty(head.shape, head.given, order="F")
+    return joined(image_slabs(head), head.shape, head.given)
+
+
+def joined(parts: Iterable[Slab], shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Return the volume, (X, Y, Z), that slabs make up."""
+    volume = np.empty(shape, dtype, order="F")
     for where, values in parts:
         volume[..., where] = values
     return volume
 
 
-def class_slabs(head: Header, classes: Mapping[int, int], hint: str = "") -> Iterator[Slab]:
+def class_slabs(head: Header, classes: Mapping[int, int], hints: Mapping[int, str] | None = None) -> Iterator[Slab]:
     """Yield the classes of a label file in slabs, as `slabs` does, uint8; other values are counted and then refused.
 
     Args:
         head: Header of the file.
         classes: Stored value, 0 to 65535, -> class, 0 to 254.
-        hint: What to do about other values.
+        hints: Other value -> what it may stand for, a sentence.
     """
     table = np.full(_BEYOND + 1, _UNKNOWN, np.uint8)
     table[list(classes)] = list(classes.values())
@@ -233,8 +237,9 @@ def class_slabs(head: Header, classes: Mapping[int, int], hint: str = "") -> Ite
         yield where, found
     if strange:
         found = unknown(sorted(strange), f"{sum(strange.values())} voxels", classes)
-        remedy = hint or "Correct the file or list the case under `exclude`."
-        raise DataError(f"{head.path}: {found}. {remedy}")
+        remedies = ["Correct the file or list the case under `exclude`."]
+        remedies += [text for value, text in (hints or {}).items() if value in strange]
+        raise DataError(f"{head.path}: {found}. {' '.join(remedies)}")
 
 
 def values(head: Header, most: int = 64) -> list[float]:

@@ -10,7 +10,7 @@ from rich.box import SIMPLE
 from rich.table import Column, Table
 
 from rareseg.datasets import whole
-from rareseg.experiments import config, store
+from rareseg.experiments import config, grid, store
 from rareseg.experiments.markdown import escaped, table_line
 from rareseg.experiments.sections import DatasetSection
 
@@ -33,10 +33,12 @@ class Plan:
     Attributes:
         section: The data set's section of their configurations.
         tables: Their names.
+        patches: Whether the split divides patches of all images, not the images.
     """
 
     section: dict[str, Any]
     tables: list[str]
+    patches: bool = False
 
     @property
     def name(self) -> str:
@@ -55,9 +57,11 @@ def plans(paths: Iterable[Path], profile: str) -> dict[str, list[Plan]]:
     for path in paths:
         read = config.read(path, profile)
         for key, section in read.datasets.items():
-            content = section.model_dump(mode="json")
+            drawing = grid.settings_of(read, key)["pipeline"]
+            patches = drawing["analysis"] == "patches" and drawing["patches"]["split_by"] == "patch"
+            new = Plan(section.model_dump(mode="json"), [], patches)
             known = found.setdefault(key, [])
-            plan = next((one for one in known if one.section == content), Plan(content, []))
+            plan = next((one for one in known if (one.section, one.patches) == (new.section, new.patches)), new)
             if not plan.tables:
                 known.append(plan)
             plan.tables.append(read.table)
@@ -94,12 +98,12 @@ def rows_of(
 ) -> list[dict[str, Any]]:
     """Return a row per official part and class."""
     official = sorted({check.case.part for check in report.checks} - {""})
-    planned = {"dataset": key, "tables": ", ".join(plan.tables), "input": shape} | _division(parts)
+    shared = {"dataset": key, "tables": ", ".join(plan.tables), "input": shape} | _division(parts)
     rows = []
     for part in ("all", *(official if len(official) > 1 else ())):
         checks = [check for check in report.checks if part in ("all", check.case.part)]
         for number, name in enumerate(report.dataset.classes[1:], start=1):
-            rows.append(_row(report, checks, part, number, name) | planned)
+            rows.append(_row(report, checks, part, number, name) | shared)
     return rows
 
 

@@ -1,7 +1,6 @@
 """The command with which people start: data sets verified, reported, split, cached, and drawn to be looked at."""
 
 import argparse
-import os
 import sys
 import threading
 import time
@@ -17,7 +16,7 @@ from rich.progress import Progress
 
 from rareseg import datasets, pipeline
 from rareseg.datasets import whole
-from rareseg.datasets.facts import cache_folder, forget
+from rareseg.datasets.facts import cache_folder, cores, forget
 from rareseg.experiments import config, contact_sheet, inventory, store
 from rareseg.experiments.cases import open_dataset
 from rareseg.experiments.catalogue import nearest
@@ -79,8 +78,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="what a split keeps on one side: none, image, sequence, or a fact of the cases (default: as configured)",
     )
-    parser.add_argument("--afresh", action="store_true", help="read every file again, also those that did not change")
-    parser.add_argument("--workers", type=positive, default=os.cpu_count() or 1, help="threads (default: all cores)")
+    parser.add_argument("--afresh", action="store_true", help="verify every file again, also those that did not change")
+    parser.add_argument("--workers", type=positive, default=cores(), help="threads (default: one per core)")
     parser.add_argument("--no-cache", action="store_true", help="keep no prepared cases")
     return parser
 
@@ -147,7 +146,13 @@ class Command:
         """Return the data sets whose folders are there, or all for phantoms."""
         known = list(self.plans) if self.options.config else list(datasets.names())
         if self.options.phantoms:
-            return [key for key in known if key in datasets.names()]
+            drawn = [key for key in known if key in datasets.names()]
+            if not drawn:
+                raise ConfigError(
+                    f"{self.options.config} names no data set that phantoms can stand for: expected one of "
+                    f"{', '.join(datasets.names())}. Leave out --phantoms"
+                )
+            return drawn
         found = [key for key in known if self._folder(key, inventory.planned(self.plans, key)[0]).is_dir()]
         if not found:
             around = (self.root.absolute().parent, *(self.root.iterdir() if self.root.is_dir() else ()))
@@ -178,9 +183,9 @@ class Command:
             good = [check.case for check in report.checks]
             if told != (told := str(report)):
                 self._show(key, report, good, home)
-            parts = self._split(plan, [check.known for check in report.checks], home)
+            parts = self._split(key, plan, [check.known for check in report.checks], home)
             rows += inventory.rows_of(key, report, plan, parts, self._cache(key, plan, good))
-        self.console.print(f"  {time.monotonic() - began:.0f} s; all files: {home}", markup=False, soft_wrap=True)
+        self._say(f"{time.monotonic() - began:.0f} s; all files: {home}")
         return Prepared(reports, rows)
 
     def _report(self, key: str, dataset: datasets.Dataset) -> Any:
@@ -194,16 +199,26 @@ class Command:
     def _show(self, key: str, report: Any, cases: Sequence[Any], home: Path) -> None:
         """Print and write what reading showed, and draw cases."""
         self.console.print(str(report), markup=False, soft_wrap=True)
+        mark = home / "PHANTOM.txt"
         if report.dataset.phantom:
-            whole.write(home / "PHANTOM.txt", "Every file here was computed on phantoms.\n")
+            whole.write(mark, "Every file here was computed on phantoms.\n")
+        else:
+            mark.unlink(missing_ok=True)  # of phantoms that were prepared before
         whole.write(home / "report.txt", f"{report}\n")
         what = f"{'phantoms, ' if report.dataset.phantom else ''}{len(cases)} cases"
         title = f"{key}: {what}, {', '.join(report.dataset.classes[1:])}"
         sheet = contact_sheet.draw(title, contact_sheet.chosen(cases), workers=self.options.workers)
         whole.write(home / "cases.png", sheet)
 
-    def _split(self, plan: inventory.Plan, cases: Sequence[Any], home: Path) -> Mapping[str, Sequence[Any]] | None:
+    def _split(
+        self, key: str, plan: inventory.Plan, cases: Sequence[Any], home: Path
+    ) -> Mapping[str, Sequence[Any]] | None:
         """Write a plan's split; say in a line what it mixes, or why there is none."""
+        path = home / f"{plan.name}.csv"
+        path.unlink(missing_ok=True)  # of other cases, where none is written now
+        if plan.patches:
+            self._say(f"{', '.join(plan.tables)}: no split is written, since patches are divided, not images")
+            return None
         division = dict(plan.section["split"])
         if self.options.group_by:
             division["group_by"] = self.options.group_by
@@ -212,19 +227,20 @@ class Command:
         try:
             parts = datasets.split(cases, division)
         except (datasets.DataError, ValueError) as error:
-            self.console.print(f"  warning: no split was written: {error}", markup=False, soft_wrap=True)
+            self._say(f"warning: no split was written: {error}")
             return None
-        datasets.write_split(home / f"{plan.name}.csv", parts)
+        datasets.write_split(path, parts)
         sides = Counter(group for part in parts.values() for group in {case.group for case in part})
         mixed = sum(count > 1 for count in sides.values())
         if mixed:
-            self.console.print(
-                f"  warning: the split puts {mixed} of {len(sides)} groups on several sides, as the papers do; "
-                "--group-by sequence keeps them together",
-                markup=False,
-                soft_wrap=True,
-            )
+            precedent = ", as the papers do" if key in datasets.names() else ""
+            remedy = "; --group-by sequence keeps them together" if division["kind"] in ("random", "folds") else ""
+            self._say(f"warning: the split puts {mixed} of {len(sides)} groups on several sides{precedent}{remedy}")
         return parts
+
+    def _say(self, text: str) -> None:
+        """Print a line below what is said of a data set."""
+        self.console.print(f"  {text}", markup=False, soft_wrap=True)
 
     def _cache(self, key: str, plan: inventory.Plan, cases: Sequence[Any]) -> str:
         """Prepare the cases for the networks and keep them; return the size that reaches a network."""

@@ -329,6 +329,16 @@ REFUSED = [  # what lies in the folder, what the message says
         id="scan",
     ),
     pytest.param(
+        {"images/a.nii": VOLUME, "masks/a.nii": np.sign(VOLUME)},
+        r"3 values \(-1, 0, 1\).*expected whole numbers from 0 to 65535, .* Save the labels with class numbers\.$",
+        id="negative",
+    ),
+    pytest.param(
+        {"images/a.nii": VOLUME, "masks/a.nii": (VOLUME > 0) * np.int32(12345678)},
+        r"2 values \(0, 12345678\).*expected whole numbers from 0 to 65535",
+        id="large",
+    ),
+    pytest.param(
         {"images/a.nii": VOLUME, "masks/a.nii": HALVES}, r"2 values \(0, 0\.5\).*expected whole numbers", id="halves"
     ),
     pytest.param(
@@ -369,6 +379,7 @@ TABLES = [
     pytest.param("id,image\na,b\n", "has no column label; expected id, image, label", id="column"),
     pytest.param("", "has no column id, image, label", id="empty"),
     pytest.param(f"{COLUMNS}\na,images/a.png,\n", "line 2: id, image and label must be filled", id="hole"),
+    pytest.param(f"{COLUMNS}\n\n{ROW}\n\nb,images/a.png,\n", "line 5: id, image", id="hole after blank lines"),
     pytest.param(f"{COLUMNS},split\n{ROW},exam\n", "line 2: split 'exam', expected train", id="part"),
     pytest.param(f"{COLUMNS}\na,images/z.png,masks/a.png\n", r"not there: 1 \(.*images/z\.png\)", id="file"),
     pytest.param(f"{COLUMNS}\na,images/a.png,t.csv\n", r"formats that are not read: 1 \(t\.csv\)", id="format"),
@@ -430,8 +441,24 @@ def test_colour_images_of_16_bits_are_not_cut_in_silence(tmp_path):
     path = tmp_path / "images" / "a.png"
     pair(tmp_path)
     path.write_bytes(deep_png(IMAGE.astype(np.uint16) * 257))
-    with pytest.raises(DataError, match=r"a\.png: 16 bits a channel in colour"):
-        open("folder", tmp_path)
+    (fault,) = open("folder", tmp_path).report().faults
+    assert fault.startswith(f"{path}: 16 bits a channel in colour")
+
+
+def test_a_damaged_first_picture_is_one_fault_and_the_next_one_tells_the_channels(tmp_path):
+    for name in "abc":
+        save(tmp_path / "images" / f"{name}.png", IMAGE[..., 0] if name != "c" else IMAGE)
+        save(tmp_path / "masks" / f"{name}.png", LABEL)
+    (tmp_path / "images" / "a.png").write_bytes(b"")
+    dataset = open("folder", tmp_path)
+    assert dataset.channels == 1
+    report = dataset.report()
+    assert [check.case.id for check in report.checks] == ["b", "c"]
+    assert report.faults[0].startswith(f"{tmp_path}/images/a.png: cannot be read (")
+    assert report.warnings == (
+        "images of another number of channels than 1, that of the first: 1 (c); `channels: 3` in a configuration "
+        "repeats the one of grey images",
+    )
 
 
 def deep_png(pixels):

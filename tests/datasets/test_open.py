@@ -172,6 +172,18 @@ def test_a_wrong_folder_is_told_the_right_one(tmp_path, key):
         open(key, tmp_path / "bare")
 
 
+RENAMING = "rename it to drive, or link to it by that name, and "
+
+
+@pytest.mark.parametrize(("name", "renaming"), [("drive", ""), ("eyes", RENAMING)])
+def test_data_one_level_higher_are_offered_in_a_way_that_works(tmp_path, name, renaming):
+    folder = made(tmp_path, "drive").rename(tmp_path / name)
+    with pytest.raises(
+        DataError, match=rf"But {folder} has its layout: give that, or {renaming}give --data {tmp_path}\.$"
+    ):
+        open("drive", folder / "drive")
+
+
 @pytest.mark.parametrize("key", names())
 def test_a_layout_without_cases_is_refused(tmp_path, key):
     folder = made(tmp_path, key)
@@ -270,7 +282,10 @@ DIAGNOSES = [
         [{"diagnosis": "benign"}, {"diagnosis": "malignant"}, {}, {}],
         id="table",
     ),
+    pytest.param("1;benign\n2;malignant\n", [{"diagnosis": "benign"}, {"diagnosis": "malignant"}, {}, {}], id="Excel"),
+    pytest.param("1\tbenign\n\n3\tbenign\n", [{"diagnosis": "benign"}, {}, {"diagnosis": "benign"}, {}], id="tabs"),
     pytest.param("", [{}, {}, {}, {}], id="empty table"),
+    pytest.param("1,B\n2,M\n", [{}, {}, {}, {}], id="other words"),
 ]
 
 
@@ -278,7 +293,10 @@ DIAGNOSES = [
 def test_diagnoses_come_from_the_table(tmp_path, table, expected):
     folder = made(tmp_path, "bus2017")
     (folder / "DatasetB.csv").write_text(table)
-    assert [dict(case.info) for case in open("bus2017", folder).cases] == expected
+    dataset = open("bus2017", folder)
+    assert [dict(case.info) for case in dataset.cases] == expected
+    silent = "DatasetB.csv gives no diagnosis; expected a number and benign or malignant in each line"
+    assert dataset.remarks == (() if any(expected) else (silent,))
 
 
 def test_diagnoses_come_from_folders(tmp_path):
@@ -342,6 +360,15 @@ def test_drive_has_a_field_of_view_and_a_second_observer_in_the_test_half(tmp_pa
         else:
             with pytest.raises(DataError, match=f"case {case.id}: no label by observer 2"):
                 case.read_label(observer=2)
+
+
+def test_an_empty_field_of_view_is_refused(tmp_path):
+    folder = made(tmp_path, "drive")
+    case = open("drive", folder).cases[0]
+    Image.fromarray(np.zeros(case.shape, np.uint8)).save(case.fov)
+    report = open("drive", folder).report()
+    assert report.faults == (f"{case.fov}: the field of view is empty, expected where the eye is. Get the file again.",)
+    assert not np.isnan(report.mean_inside())
 
 
 @pytest.mark.parametrize("observer", [0, 3, "2"])
@@ -425,7 +452,9 @@ def test_labels_of_newer_releases_are_read_where_the_user_says_so(tmp_path):
     newer, older = open("brats2020", folder, enhancing_label=3).cases, open("brats2020", plain).cases
     for new, old in zip(newer, older, strict=True):
         np.testing.assert_array_equal(new.read_label(), old.read_label())
-    with pytest.raises(DataError, match=r"found label 3 in \d+ voxels, known are 0, 1, 2, 4\. label 3 stands for"):
+    with pytest.raises(
+        DataError, match=r"found label 3 in \d+ voxels, known are 0, 1, 2, 4\. Correct .*\. Label 3 stands"
+    ):
         open("brats2020", folder, corrections=None).cases[0].read_label()
 
 

@@ -216,8 +216,9 @@ def test_a_split_survives_the_disk(tmp_path):
 BAD_FILES = [
     pytest.param("case,part\n000,train\n001,exam\n", "line 3: expected columns", id="part"),
     pytest.param("name,part\n000,train\n", "line 2: expected columns", id="column"),
+    pytest.param("case,part\n\n000,train\n\n001,exam\n", "line 5: expected columns", id="blank lines"),
     pytest.param("case,part\n000,train\n000,test\n", r"more than once: 1 \(000\)", id="twice"),
-    pytest.param("case,part\n000,train\n001,test\n", r"gives no part to cases 1 \(002\)", id="missing"),
+    pytest.param("case,part\n000,train\n001,test\n", r"cases without a part: 1 \(002\)", id="missing"),
     pytest.param("case,part\n000,test\n001,test\n002,test\n", "the train part .*change the file that", id="no train"),
     pytest.param("case,part\n000,train\n9,test\n", r"not in the data set: 1 \(9\)", id="stranger"),
 ]
@@ -271,6 +272,22 @@ def test_positions_count_where_no_name_is_an_id(tmp_path):
     config = {"kind": "file", "development": str(path), "test": str(none)}
     with pytest.raises(DataError, match=r"not in the data set: 1 \(x_0\)"):
         split([Item("x_1", "1"), Item("x_5", "5")], config)
+
+
+MISCNN_FAULTS = [  # what the second file tests, of two cases that the first trains on, the message without the files
+    pytest.param(["000"], "cases listed more than once: 1 (000). Keep each once.", id="in both"),
+    pytest.param(["9"], "cases that are not in the data set: 1 (9). Remove them.", id="stranger"),
+]
+
+
+@pytest.mark.parametrize(("tested", "sentence"), MISCNN_FAULTS)
+def test_what_either_miscnn_file_may_have_done_names_both(tmp_path, tested, sentence):
+    development, test = tmp_path / "list.json", tmp_path / "testing.json"
+    development.write_text(json.dumps({"TRAINING": ["000", "001"], "VALIDATION": []}))
+    test.write_text(json.dumps({"TRAINING": [], "VALIDATION": tested}))
+    with pytest.raises(DataError) as fault:
+        split(items(2), {"kind": "file", "development": str(development), "test": str(test)})
+    assert str(fault.value) == f"{development} and {test}: {sentence}"
 
 
 @pytest.mark.parametrize(("text", "reason"), [('{"TRAINING": []}', "one is missing"), ("{", "Expecting property name")])

@@ -1,6 +1,7 @@
 """The command that people start with, on phantoms: everything is written, and what is wrong is one sentence."""
 
 import csv
+import io
 import os
 import random
 import re
@@ -9,14 +10,16 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from rareseg import datasets, pipeline
-from rareseg.experiments import config, grid, inventory, prepare
+from rareseg.experiments import config, contact_sheet, grid, inventory, prepare
 from rareseg.experiments.cases import open_cases
 from rareseg.pipeline.preprocess import STEPS
 
@@ -169,6 +172,53 @@ def test_the_same_command_gives_the_same_files_and_computes_nothing_again(data, 
     assert content(tmp_path / "results") == before
 
 
+def test_what_an_earlier_run_left_is_gone(data, tmp_path):
+    """The mark of phantoms, and a split that the data no longer allow."""
+    arguments = ["bus2017", "--data", str(data), "--results", str(tmp_path / "results")]
+    left = [tmp_path / "results" / "bus2017" / name for name in ("PHANTOM.txt", "ufl_table1.csv")]
+    assert prepare.main(arguments) == 0
+    assert all(path.is_file() for path in left)
+    (data / "bus2017" / "PHANTOM.txt").unlink()
+    for image in sorted((data / "bus2017" / "original").iterdir())[1:]:
+        image.unlink()
+        (data / "bus2017" / "GT" / image.name).unlink()
+    assert prepare.main(arguments) == 0
+    assert not any(path.exists() for path in left)
+
+
+@pytest.mark.parametrize(("profile", "expected"), [("paper", []), ("cpu", ["table3.csv"])])
+def test_no_split_of_images_is_written_where_patches_are_divided(data, tmp_path, capsys, profile, expected):
+    arguments = ["drive", "--profile", profile, "--data", str(data), "--results", str(tmp_path / "results")]
+    assert prepare.main(arguments) == 0
+    assert [path.name for path in (tmp_path / "results").rglob("table3.csv")] == expected
+    told = "table3: no split is written, since patches are divided, not images"
+    assert (told in capsys.readouterr().out) == (not expected)
+    counts = {row["tables"].partition(",")[0]: row["train"] for row in rows(tmp_path / "results")}
+    assert bool(counts["table3"]) == bool(expected)
+    assert counts["ufl_table1"]
+
+
+def test_large_photographs_are_drawn_in_little_memory():
+    class Photograph:
+        id, spacing = "a", None
+
+        def read_label(self):
+            return np.tri(3000, 4500, dtype=np.uint8)
+
+        def read_image(self):
+            return np.repeat(255 * self.read_label()[..., None], 3, axis=2)
+
+    tracemalloc.start()
+    sheet = contact_sheet.draw("large", [Photograph()])
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 4 * 3000 * 4500 * 3  # bytes: half of the picture in real numbers
+    with Image.open(io.BytesIO(sheet)) as drawn:
+        tile = np.array(drawn)[38 : 38 + 147, 8 : 8 + 220]
+    assert tile[120, 20].tolist() == [255] * 3
+    assert tile[20, 120].tolist() == [0] * 3
+
+
 def test_phantoms_are_drawn_where_asked(tmp_path):
     arguments = ["--phantoms", str(tmp_path / "phantoms"), "--results", str(tmp_path / "results"), "drive"]
     assert prepare.main(arguments) == 0
@@ -189,6 +239,23 @@ def test_groups_on_both_sides_are_a_warning_and_can_be_kept_together(tmp_path, c
     assert "of 4 groups on several sides, as the papers do; --group-by sequence" in capsys.readouterr().out
     prepare.main([*arguments, "--group-by", "sequence"])
     assert "on several sides" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("random", "; --group-by sequence keeps them together"), ("file", "")])
+def test_of_groups_on_both_sides_only_what_is_true_is_told(data, tmp_path, capsys, kind, expected):
+    folder = data / "bus2017"
+    names = [path.name for path in sorted((folder / "original").iterdir())]
+    (folder / "list.csv").write_text(
+        "\n".join(["id,image,label,group", *(f"{k},original/{name},GT/{name},g" for k, name in enumerate(names))])
+    )
+    (tmp_path / "parts.csv").write_text("case,part\n0,train\n1,train\n2,train\n3,test\n4,test\n")
+    split = {"random": "{fractions: [0.6, 0, 0.4]}", "file": f"{{kind: file, path: {tmp_path / 'parts.csv'}}}"}[kind]
+    (tmp_path / "mine.yaml").write_text(
+        "grid: {dataset: [mine], network: [unet_demo], loss: [dice]}\ndatasets:\n  mine: {reader: folder, "
+        f"path: {folder}, options: {{csv: list.csv}}, size: [32, 48], channels: 3, split: {split}}}\n"
+    )
+    assert prepare.main(["--config", str(tmp_path / "mine.yaml"), "--results", str(tmp_path / "results")]) == 0
+    assert f"warning: the split puts 1 of 1 groups on several sides{expected}\n" in capsys.readouterr().out
 
 
 def test_too_few_cases_for_the_split_are_a_warning(data, tmp_path, capsys):
@@ -246,6 +313,14 @@ def test_what_cannot_be_done_is_one_sentence(data, tmp_path, capsys, arguments, 
         assert streams.err.count("\n") == 1
     else:
         assert "no split was written: split.group_by must be none" in streams.out
+
+
+def test_phantoms_of_own_data_are_refused(tmp_path, capsys):
+    (tmp_path / "mine.yaml").write_text(OWN % tmp_path)
+    arguments = ["--config", str(tmp_path / "mine.yaml"), "--phantoms", str(tmp_path / "phantoms")]
+    assert prepare.main([*arguments, "--results", str(tmp_path / "results")]) == 2
+    sentence = f"{tmp_path / 'mine.yaml'} names no data set that phantoms can stand for: expected one of isic2018, "
+    assert capsys.readouterr().err.startswith(sentence)
 
 
 @pytest.mark.parametrize("keys", [[], ["drive"]], ids=["all", "one"])
