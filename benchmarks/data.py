@@ -73,9 +73,9 @@ def figures(quick: bool) -> Iterator[Figure]:
     with tempfile.TemporaryDirectory() as scratch:
         write_scans(Path(scratch) / "data" / "kits19", scans)
         for name in ("first", "again"):
-            seconds, megabytes = measured(__file__, {"scratch": scratch}, {})
+            seconds, mebibytes = measured(__file__, {"scratch": scratch}, {})
             yield Figure(f"{len(scans)} scans, {name}, s", seconds)
-            yield Figure(f"{len(scans)} scans, {name}, peak MB", megabytes, 2048)
+            yield Figure(f"{len(scans)} scans, {name}, peak MiB", mebibytes, 2048)
 
 
 def index(root: Path, key: str, count: int) -> None:
@@ -116,7 +116,7 @@ def write_scans(root: Path, scans: list[tuple[int, int, int, Any]]) -> None:
 
 
 def prepared(scratch: Path) -> tuple[float, float]:
-    """Return seconds and peak megabytes of ``prepare.py`` over the scans."""
+    """Return seconds and peak mebibytes of ``prepare.py`` over the scans."""
     script = Path(__file__).parents[1] / "scripts" / "prepare.py"
     (scratch / "kits19.yaml").write_text(CONFIGURATION)
     command = [sys.executable, script, "--config", scratch / "kits19.yaml"]

@@ -98,9 +98,17 @@ def check(config: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]) -> 
         if option not in known[name]:
             raise OptionError(option, f"`{name}` does not take `{option}`{nearest(option, known[name])}")
         if option == "base" and value is not None:
-            check(value if isinstance(value, Mapping) else {"name": value}, known)
+            _check_base(value if isinstance(value, Mapping) else {"name": value}, known)
         else:
             _check_value(option, value, known[name][option])
+
+
+def _check_base(base: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]) -> None:
+    """Check the base of a loss as a loss, and that it leaves alone what the loss around it sets."""
+    for option in HANDED_DOWN:
+        if option in base:
+            raise OptionError(option, f"`{option}` of a base is that of the loss around it. Set it there")
+    check(base, known)
 
 
 def _check_value(option: str, value: Any, entry: Mapping[str, Any]) -> None:

@@ -105,7 +105,7 @@ def _ranks(axes: Axes, values: pd.DataFrame, groups: Sequence[str] | None) -> No
             colour = ON_BLUE if share > 0.5 else "#000000"
             axes.text(rank + 1, loss, f"{100 * share:.0f}", ha="center", va="center", fontsize=6.5, color=colour)
     axes.set(xlim=(0.4, max(len(known), 1) + 0.6), ylim=(values.shape[1] - 0.4, -0.6), xlabel="Rank (share in %)")
-    axes.set_xticks(range(1, len(known) + 1))
+    axes.set_xticks(range(1, len(known) + 1, 1 + len(known) // 13))
     axes.set_yticks(range(values.shape[1]), [""] * values.shape[1])
     axes.grid(visible=False)
     axes.tick_params(length=0)
@@ -169,7 +169,7 @@ def _cliques(ranks: np.ndarray, difference: float) -> list[tuple[float, float]]:
 def over_gamma(
     panels: Mapping[str, Mapping[str, Mapping[float, float] | float | None]], title: str, path: Path, *, data: str
 ) -> tuple[Path, Path]:
-    """Draw DSC over gamma, one panel per data set; losses that are not swept are dashed lines (UFL, Fig. 3).
+    """Draw DSC over gamma, one panel per data set; losses that are not swept are level lines (UFL, Fig. 3).
 
     Args:
         panels: Per data set and loss a value, or values by gamma; None or NaN where a run is missing.
@@ -187,31 +187,35 @@ def over_gamma(
         for axes, (dataset, panel) in zip(
             figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
         ):
+            gammas = sorted({gamma for found in panel.values() if isinstance(found, Mapping) for gamma in found})
+            few = -(-len(gammas) // 3)  # markers of a level line, shifted from loss to loss
             for place, loss in enumerate(losses):
                 found, look = panel.get(loss), ink.style(loss, place)
-                if isinstance(found, Mapping):
-                    axes.plot(
-                        list(found),
-                        list(found.values()),
-                        color=look.colour,
-                        linestyle=look.line,
-                        marker=look.marker,
-                        markersize=4,
-                        linewidth=1.3,
-                    )
-                    finished[loss] |= not np.isnan(list(found.values())).all()
-                elif found is not None and not np.isnan(found):
-                    axes.axhline(found, color=look.colour, linestyle=ink.DASHED, linewidth=1)
-                    finished[loss] = True
+                swept = isinstance(found, Mapping)
+                points = dict(sorted(found.items())) if swept else dict.fromkeys(gammas, found)
+                values = np.array(list(points.values()), float)  # NaN in place of None
+                if np.isnan(values).all():
+                    continue
+                finished[loss] = True
+                axes.plot(
+                    list(points),
+                    values,
+                    color=look.colour,
+                    linestyle=look.line,
+                    linewidth=1.3,
+                    marker=look.marker,
+                    markersize=4,
+                    markevery=1 if swept else (place % few, few),
+                )
             if not axes.lines:
                 axes.text(0.5, 0.5, MISSING, transform=axes.transAxes, ha="center", color="#777777")
-            axes.set(title=name(dataset), xlabel="gamma", xlim=(0.05, 0.95), ylabel="DSC")
+            axes.set(title=name(dataset), xlabel="gamma", ylabel="DSC")
         ink.legend(figure, {loss: ink.label_of(loss, finished[loss]) for loss in losses})
         return ink.write(figure, path)
 
 
 def heat(long: pd.DataFrame, title: str, path: Path) -> tuple[Path, Path]:
-    """Draw a table of two swept arguments as two heat maps on one scale each: published and ours.
+    """Draw a table of two swept arguments as heat maps on one scale each: published, where there is such, and ours.
 
     Args:
         long: The frame behind ``table_long.csv``.
@@ -224,10 +228,9 @@ def heat(long: pd.DataFrame, title: str, path: Path) -> tuple[Path, Path]:
     layout = grid(long)
     with matplotlib.rc_context({**ink.RC, "axes.grid": False}):
         size = 0.62 * len(layout.columns), 0.36 * len(layout.rows)
-        figure = ink.new(2 * size[0] + 1.6, size[1] + 1.2, title, data_of(long))
-        for axes, (column, label) in zip(
-            figure.subplots(1, 2, sharey=True), (("published", "Published"), ("ours", "Ours")), strict=True
-        ):
+        shown = ["published", "ours"] if layout.compared else ["ours"]
+        figure = ink.new(len(shown) * size[0] + 1.6, size[1] + 1.2, title, data_of(long))
+        for axes, column in zip(figure.subplots(1, len(shown), sharey=True, squeeze=False)[0], shown, strict=True):
             values = np.array(
                 [
                     [
@@ -237,7 +240,7 @@ def heat(long: pd.DataFrame, title: str, path: Path) -> tuple[Path, Path]:
                     for row in layout.rows
                 ]
             )
-            _matrix(axes, 100 * values, label)
+            _matrix(axes, 100 * values, column.capitalize())
             axes.set_xticks(range(len(layout.columns)), [head[-1].partition("=")[2] for head in layout.columns])
             axes.set_yticks(range(len(layout.rows)), [head[-1].partition("=")[2] for head in layout.rows])
             axes.set(xlabel=layout.columns[0][-1].partition("=")[0])

@@ -114,8 +114,9 @@ def _pixels(axes: Axes, row: Mapping[str, Any], prediction: np.ndarray, inside: 
 
 def _outlines(axes: Axes, row: Mapping[str, Any], prediction: np.ndarray, inside: np.ndarray) -> None:
     """Draw the outline of each class on the image; what lies outside the mask is dimmed."""
-    image = smaller(row["image"])
-    axes.imshow(np.where(smaller(inside, sharp=True), image, image // 2), cmap="gray")
+    image = smaller(row["image"]).copy()
+    image[smaller(inside, sharp=True) == 0] //= 2
+    axes.imshow(image, cmap="gray")
     labels = smaller(prediction, sharp=True)
     for label, colour in enumerate(_palette(row["classes"]).values(), start=1):
         if (labels == label).any():

@@ -146,8 +146,10 @@ def cells(long: pd.DataFrame, title: str, path: Path) -> tuple[Path, Path]:
             axes.set_visible(False)
         ours = Line2D([], [], color="#444444", linewidth=1.3, marker="o", markersize=4.5)
         paper = Line2D([], [], color="none", marker="D", markersize=4.5, mfc="white", mec="black")
-        labels = ["ours with 95 % interval (missing: no finished run)", "published"]
-        figure.legend([ours, paper], labels, loc="outside lower center", ncols=2)
+        handles = {"ours with 95 % interval (missing: no finished run)": ours}
+        if layout.compared:
+            handles["published"] = paper
+        figure.legend(handles.values(), handles, loc="outside lower center", ncols=2)
         return ink.write(figure, path)
 
 

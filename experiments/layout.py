@@ -52,6 +52,7 @@ NAMES = {
 }
 
 DECIMALS = {"percent": 2, "fraction": 3}  # where a table has no published value to take the digits from
+UNFINISHED = ("failed", "not_run")  # verdicts of cells without a value of ours
 MISSING = "–"  # noqa: RUF001 - a dash, which is no minus sign
 
 
@@ -70,6 +71,7 @@ class Grid:
         rows: Heads of the rows, in order.
         columns: Heads of the columns, in order.
         cells: The row of ``table_long`` that stands at (head of row, head of column).
+        compared: See `compared`.
     """
 
     side: list[str]
@@ -77,12 +79,25 @@ class Grid:
     rows: list[Head]
     columns: list[Head]
     cells: dict[tuple[Head, Head], Record]
+    compared: bool
+
+
+def compared(long: pd.DataFrame) -> bool:
+    """Return whether a published value stands beside any cell; a table of one's own has none."""
+    return bool(long["published"].notna().any())
+
+
+def words(long: pd.DataFrame) -> pd.Series:
+    """Return the verdicts that are printed: where nothing was published, only why a cell is empty."""
+    verdicts = long["verdict"]
+    return verdicts if compared(long) else verdicts.where(verdicts.isin(UNFINISHED), "")
 
 
 def grid(long: pd.DataFrame) -> Grid:
     """Arrange the rows of ``table_long`` as the paper's table; rows and columns keep their order of appearance."""
     keys = ["dataset", "network", "loss", "arguments", "metric", "class"]
-    frame, arguments = _split_arguments(long.assign(**long[keys].astype(object).fillna("").astype(str)))
+    text = long[keys].astype(object).fillna("").astype(str)
+    frame, arguments = _split_arguments(long.assign(**text, verdict=words(long)))
     side = [key for key in ("network", "loss", *arguments) if frame[key].nunique() > 1]
     top = [key for key in ("dataset", "metric", "class") if frame[key].nunique() > 1]
     if not side:  # one run per data set, or a table about the data sets themselves
@@ -96,7 +111,8 @@ def grid(long: pd.DataFrame) -> Grid:
     if len(cells) < len(places):
         twice = next(place for place in places if places.count(place) > 1)
         raise ValueError(f"table_long has two rows for {', '.join(twice[0] + twice[1])}; expected one row per cell.")
-    return Grid(side, top, _heads(row for row, _ in places), _heads(column for _, column in places), cells)
+    rows, columns = _heads(row for row, _ in places), _heads(column for _, column in places)
+    return Grid(side, top, rows, columns, cells, compared(long))
 
 
 def _split_arguments(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
@@ -120,21 +136,27 @@ def _heads(found: Iterable[Head]) -> list[Head]:
 
 
 def with_baselines(layout: Grid, baselines: pd.DataFrame | None) -> Grid:
-    """Add a row per baseline; it has one value per data set, metric and class, whatever network or loss."""
+    """Add a row per baseline; it has one value per data set, metric and class, whatever network or loss.
+
+    Where the rows are data sets each of them has such a row.
+    """
     if baselines is None:
         return layout
     keys = ["dataset", "metric", "class"]
     values = {tuple(map(str, key)): value for *key, value in _tuples(baselines, ["baseline", *keys, "ours"])}
     names = [str(found) for found in baselines["baseline"].unique()]
-    cells = dict(layout.cells)
-    for (_, column), record in layout.cells.items():
-        for found in names:
+    added = {}
+    for found in names:
+        for (_, column), record in layout.cells.items():
             value = values.get((found, *(record[key] for key in keys)))
-            cells[_baseline_head(found, layout), column] = {"unit": record["unit"], "ours": value}
-    return replace(layout, rows=[*layout.rows, *(_baseline_head(found, layout) for found in names)], cells=cells)
+            added[_baseline_head(found, record["dataset"], layout), column] = {"unit": record["unit"], "ours": value}
+    rows = dict.fromkeys(row for row, _ in added)
+    return replace(layout, rows=[*layout.rows, *rows], cells=layout.cells | added)
 
 
-def _baseline_head(found: str, layout: Grid) -> Head:
+def _baseline_head(found: str, dataset: str, layout: Grid) -> Head:
+    if "dataset" in layout.side:
+        return (f"{found}/{dataset}",)
     return (*("baseline", "", "", "")[: len(layout.side) - 1], found)
 
 
@@ -207,6 +229,11 @@ def data_of(long: pd.DataFrame) -> str:
 def beside(title: str, published: bool) -> str:
     """Return a title that says whether published values stand beside ours."""
     return f"{title}: ours beside the published values" if published else title
+
+
+def subject(compared: bool) -> str:
+    """Return what numbers from phantoms or a subset say nothing about."""
+    return "the paper" if compared else "the data set itself"
 
 
 def titled(title: str, data: str) -> str:

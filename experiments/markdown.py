@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 def escaped(text: str) -> str:
     """Return text in which no sign means anything to Markdown."""
-    return text.translate({ord(sign): f"\\{sign}" for sign in "\\`*_|<>"})
+    return text.translate({ord(sign): f"\\{sign}" for sign in "\\`*_|<>[]~&"})
 
 
 def table_line(entries: Iterable[str]) -> str:

@@ -24,7 +24,6 @@ from rareseg.experiments.choices import choices
 from rareseg.experiments.inline import inline
 from rareseg.experiments.layout import content, name
 
-NO_REPRODUCTION = ": these numbers and pictures say nothing about the paper"
 KINDS = {
     **dict.fromkeys(("match", "overlap", "close"), "agree"),
     "higher": "higher",
@@ -54,8 +53,10 @@ def render(shown: Mapping[str, Any]) -> str:
     """
     css, js = _packaged("page.css"), _packaged("page.js")
     numbers = itertools.count(1)
+    subject = layout.subject(shown["compared"])
+    data_sentence = f"{shown['data'].capitalize()} data: these numbers and pictures say nothing about {subject}"
     return _template().render(
-        {**shown, "contents": _contents(shown), "data_sentence": f"{shown['data'].capitalize()} data{NO_REPRODUCTION}"},
+        {**shown, "contents": _contents(shown), "data_sentence": data_sentence},
         css=Markup(css),
         js=Markup(js),
         css_hash=_hash(css),
@@ -83,6 +84,7 @@ def of_facts(long: pd.DataFrame, heading: Mapping[str, Any], source: str, again:
             **nothing,
             "title": layout.titled(heading["title"], data),
             "data": data,
+            "compared": layout.compared(long),
             "verdict": f"{same} of {compared} values are the paper's, after rounding",
             "counted": tables.counted(long),
             "table": table_of(layout.grid(long), layout.decimals_of(long)),

@@ -18,8 +18,8 @@ from rareseg.experiments.page import Figure
 from rareseg.experiments.store import Due
 
 MOST_ROWS = 12
-"""Lines that a reader can tell apart; of more rows, as those of ALL's Table 1, the matrix alone is drawn."""
-DRAWING = 5
+"""Lines that a reader can tell apart; of more rows, as those of ALL's Table 1, figures of lines are left out."""
+DRAWING = 6
 """Counts up when figures change, so that stored ones are drawn again."""
 
 
@@ -120,18 +120,24 @@ class Pictures:
 
     @property
     def sections(self) -> list[dict[str, Any]]:
-        """One entry per block: anchor, title, figures, runs, values of the primary metric and its name."""
-        return [
-            {
-                "anchor": "-".join(block.keys),
-                "title": block.title,
-                "figures": self._shown(drawn),
-                "runs": block.runs,
-                "values": next(iter(block.values.values())),
-                "metric": layout.name(self.metric),
-            }
-            for block, drawn in self._blocks
-        ]
+        """One entry per block: anchor, title, figures, what is left out, runs, primary metric and its values.
+
+        Of several classes the values are those of the first.
+        """
+        return [self._section(block, drawn) for block, drawn in self._blocks]
+
+    def _section(self, block: Block, drawn: Sequence[Picture]) -> dict[str, Any]:
+        name, values = next(iter(block.values.items()))
+        metric = layout.name(self.metric)
+        return {
+            "anchor": "-".join(block.keys),
+            "title": block.title,
+            "figures": self._shown(drawn),
+            "left_out": _left_out(len(block.runs)),
+            "runs": block.runs,
+            "values": values,
+            "metric": metric if name == evaluation.FOREGROUND else f"{metric} of {layout.name(name)}",
+        }
 
     def _shown(self, pictures: Sequence[Picture]) -> list[Figure]:
         files = [(self.folder / f"{one.name}.svg", one.caption) for one in pictures]
@@ -149,13 +155,13 @@ class Pictures:
         ):
             yield Picture(
                 "matrix",
-                "Each map has its own scale of grey, from its lowest to its highest value.",
+                "Each map has its own scale of blue, from its lowest to its highest value.",
                 lambda path: comparisons.heat(long, title, path),
             )
         yield Picture(
             "cells",
-            "Filled: ours with its 95 % interval. Open: what the paper printed.",
-            lambda path: figures.cells(long, f"{title}: published and ours", path),
+            "Filled: ours with its 95 % interval." + (" Open: what the paper printed." if arranged.compared else ""),
+            lambda path: figures.cells(long, layout.beside(title, arranged.compared), path),
         )
 
     def _across_blocks(self) -> Iterator[Picture]:
@@ -173,7 +179,7 @@ class Pictures:
         if panels := gamma_panels(*self._of_leading_network()):
             yield Picture(
                 "gamma",
-                "Mean DSC over test cases for each gamma; dashed: losses without gamma.",
+                "Mean DSC over test cases for each gamma; level lines: losses without gamma.",
                 lambda path: comparisons.over_gamma(
                     panels, f"{self.config.title}: DSC over gamma", path, data=self.data
                 ),
@@ -199,7 +205,7 @@ class Pictures:
                 row: self._run(point)
                 for row, point in zip(joined(block, compare.rows), block.to_dict("records"), strict=True)
             }
-            if len(runs) > MOST_ROWS or not any(runs.values()):
+            if not any(runs.values()):
                 continue
             here = values[(values[keys] == list(names)).all(axis=1)]
             by_class = {
@@ -227,15 +233,17 @@ class Pictures:
                     values, title, path, data=kind, metric=self.metric, groups=list(block.groups[values.index])
                 ),
             )
-        yield Picture(
-            f"curves-{end}",
-            "From history.csv; of several seeds the first.",
-            lambda path: figures.learning_curves(
-                {row: one and stored.history(one) for row, one in block.runs.items()}, block.title, path, data=kind
-            ),
-        )
-        yield from self._rocs(block, kind, end)
-        yield Picture(f"examples-{end}", self._rule(block), lambda path: self._draw_examples(block, path))
+        if len(block.runs) <= MOST_ROWS:
+            yield Picture(
+                f"curves-{end}",
+                "From history.csv; of several seeds the first.",
+                lambda path: figures.learning_curves(
+                    {row: one and stored.history(one) for row, one in block.runs.items()}, block.title, path, data=kind
+                ),
+            )
+            yield from self._rocs(block, kind, end)
+        case = self._case(block)
+        yield Picture(f"examples-{end}", self._rule(block, case), lambda path: self._draw_examples(block, case, path))
 
     def _rocs(self, block: Block, kind: str, end: str) -> Iterator[Picture]:
         """Yield a figure per class whose scores were kept."""
@@ -253,20 +261,24 @@ class Pictures:
                 ),
             )
 
-    def _rule(self, block: Block) -> str:
+    def _case(self, block: Block) -> str:
+        """Return the case that was asked for, or the median one where no run kept a label map of it."""
+        finished = {row: one for row, one in block.runs.items() if one}
+        if any(stored.label_map(one, self.case) for one in finished.values()):
+            return self.case
+        return median_case(finished)
+
+    def _rule(self, block: Block, case: str) -> str:
         rule = "The case that was asked for"
-        if self.case not in self.opened[block.dataset].originals:
+        if case != self.case:
             rule = "The case with the median of the mean DSC over losses"
         if len(self.opened[block.dataset].prepared[0].shape) == 3:
             return f"{rule}: its axial slice with the most foreground, and the DSC of this slice."
         return f"{rule}."
 
-    def _draw_examples(self, block: Block, path: Path) -> None:
-        """Draw the case that was asked for, or the median one; patches keep no label maps, and have no figure."""
+    def _draw_examples(self, block: Block, case: str, path: Path) -> None:
+        """Draw a case; patches keep no label maps, and have no figure."""
         cases = self.opened[block.dataset]
-        case = self.case
-        if case not in cases.originals:
-            case = median_case({row: one for row, one in block.runs.items() if one})
         prepared = {one.id: one for one in cases.prepared}
         if case not in prepared:
             return
@@ -274,6 +286,13 @@ class Pictures:
         source = cases.counted(prepared[case], settings["grid"])
         shown = example(source, cases.originals[case], cases.classes, block.runs, fov=settings["mask"] == "fov")
         examples.examples([shown], block.title, path, data=cases.kind)
+
+
+def _left_out(rows: int) -> str:
+    """Return which figures a block of so many rows lacks, and why."""
+    if rows <= MOST_ROWS:
+        return ""
+    return f"Learning curves and ROC curves are left out: {MOST_ROWS} lines can be told apart, and there are {rows}."
 
 
 def _wide(values: pd.DataFrame, rows: Sequence[str], order: list[str]) -> pd.DataFrame:

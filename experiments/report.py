@@ -222,17 +222,18 @@ class Report:
             yield "Of each sweep the row is the point with the best test DSC: an upper bound, and no fair comparison."
         for key, cases in self.opened.items():
             settings = next(point.settings for point in self.points if point.dataset == key)
-            pipeline = settings["pipeline"]
-            patches = pipeline["patches"] or {}
-            if pipeline["analysis"] == "patches" and patches["split_by"] == "patch":
-                yield f"{key}: patches of one image fall on both sides of the split (as the paper says): a leak."
+            drawing = settings["pipeline"]
+            patches = drawing["patches"] or {}
+            if drawing["analysis"] == "patches" and patches["split_by"] == "patch":
+                said = "" if self._own else " (as the paper says)"
+                yield f"{key}: patches of one image fall on both sides of the split{said}: a leak."
             elif shared := stored.groups_on_both_sides(cases, settings):
                 yield (
                     f"{key}: {shared[0]} of {shared[1]} groups (frames of one sequence, images of one patient) have "
                     "cases in training and in test: a leak. `group_by` keeps them together."
                 )
             if cases.kind != "real" and any(one.finished() for one in self.due if one.point.dataset == key):
-                yield f"{key}: {cases.kind} data; these numbers say nothing about the paper."
+                yield f"{key}: {cases.kind} data; these numbers say nothing about {layout.subject(not self._own)}."
 
     def _failed(self) -> Iterator[str]:
         for one in self._runs:
@@ -261,6 +262,7 @@ class Report:
         return {
             "title": layout.titled(heading["title"], data),
             "data": data,
+            "compared": arranged.compared,
             "verdict": "" if self._own else f"Verdict: {made.verdict.verdict}",
             "counted": tables.counted(made.long)
             if self._own

@@ -20,9 +20,11 @@ from rich.text import Text
 from rareseg.evaluation import to_csv
 from rareseg.experiments.layout import (
     MISSING,
+    UNFINISHED,
     Cell,
     Grid,
     Head,
+    compared,
     content,
     data_of,
     decimals_of,
@@ -32,6 +34,7 @@ from rareseg.experiments.layout import (
     text_of,
     titled,
     with_baselines,
+    words,
 )
 from rareseg.experiments.markdown import escaped, table_line
 
@@ -62,7 +65,7 @@ CONSOLE_COLUMNS = 3  # with ours, the paper's and a word or interval each, these
 
 def verdict_counts(long: pd.DataFrame) -> dict[str, int]:
     """Return the number of cells per verdict, in the order of ``VERDICTS``."""
-    counts = long["verdict"].value_counts()
+    counts = words(long).value_counts()
     return {verdict: int(counts[verdict]) for verdict in VERDICTS if verdict in counts.index}
 
 
@@ -73,10 +76,12 @@ def facts(long: pd.DataFrame, heading: Mapping[str, Any]) -> list[tuple[str, str
         low, high = found.min(), found.max()
         if not pd.isna(low):  # cells without a finished run have no cases
             cases.append(f"{name(str(dataset))} {low:.0f}" + (f" to {high:.0f}" if high > low else ""))
+    sentences = DATA if compared(long) else DATA | {"real": "real, every case"}
+    seeds = [str(seed) for seed in long["seed"].dropna().unique() if seed != ""]
     known = {
-        "Data": "; ".join(sentence for kind, sentence in DATA.items() if kind in set(measured(long)["data"])),
-        "Protocol": ", ".join(long["protocol"].dropna().unique()),
-        "Seeds": ", ".join(str(seed) for seed in long["seed"].dropna().unique() if seed != ""),
+        "Data": "; ".join(sentence for kind, sentence in sentences.items() if kind in set(measured(long)["data"])),
+        "Protocol": ", ".join(long["protocol"].dropna().unique()) if compared(long) else "",
+        "Seeds": " or ".join(seeds) + (", by row" if len(seeds) > 1 else ""),
         "Test cases": ", ".join(cases),
     }
     given = {key: value for key, value in heading.items() if key not in ("title", "verdict", "notes")}
@@ -85,24 +90,26 @@ def facts(long: pd.DataFrame, heading: Mapping[str, Any]) -> list[tuple[str, str
 
 def legend(long: pd.DataFrame) -> list[str]:
     """Return one sentence per sign that a reader meets in the table."""
-    sentences = [
-        "Each cell: our value, its 95 % bootstrap interval over test cases, the published value, the verdict.",
-        "Bold: best of its block, ours and published apart.",
-    ]
+    sentences = ["Each cell: our value and its 95 % bootstrap interval over test cases.", "Bold: best of its block."]
+    if compared(long):
+        sentences = [
+            "Each cell: our value, its 95 % bootstrap interval over test cases, the published value, the verdict.",
+            "Bold: best of its block, ours and published apart.",
+        ]
     if long["marker"].map(text_of).any():
         test = "differs from the reference loss, signed-rank test, p after Holm below 0.05, 0.01, 0.001"
         sentences.append(f"*, **, ***: {test}.")
     if long["seed_sd"].notna().any():
         sentences.append("sd: standard deviation over seeds.")
-    if long["verdict"].isin(["failed", "not_run"]).any():
+    if long["verdict"].isin(UNFINISHED).any():
         sentences.append(f"{MISSING}: no value of ours.")
     return sentences + [f"{found.replace('_', ' ')}: {VERDICTS[found]}." for found in verdict_counts(long)]
 
 
 def counted(long: pd.DataFrame) -> str:
-    """Return the number of cells of each verdict, as a sentence."""
+    """Return the number of cells, and of each verdict, as a sentence."""
     parts = ", ".join(f"{count} {verdict.replace('_', ' ')}" for verdict, count in verdict_counts(long).items())
-    return f"{len(long)} cells: {parts}."
+    return f"{len(long)} cells: {parts}." if parts else f"{len(long)} cells."
 
 
 def wide(long: pd.DataFrame) -> pd.DataFrame:
@@ -112,8 +119,9 @@ def wide(long: pd.DataFrame) -> pd.DataFrame:
         long: The frame behind ``table_long.csv``.
 
     Returns:
-        Text only: the heads of the rows, then per column of the paper ``<head> ours`` (value, interval, marker),
-        ``<head> published`` and ``<head> verdict``; last ``data``. ``rareseg.evaluation.to_csv`` writes it.
+        Text only: the heads of the rows, then per column of the paper ``<head> ours`` (value, interval, spread
+        over seeds, marker), ``<head> published`` and ``<head> verdict``; last ``data``. ``rareseg.evaluation.to_csv``
+        writes it.
     """
     layout, decimals = grid(long), decimals_of(long)
     lines = []
@@ -189,7 +197,8 @@ LATEX_SIGNS = {
     **{sign: f"\\{sign}" for sign in "{}$&#%_"},
 }
 
-LATEX_START = r"""\documentclass[10pt]{article}
+LATEX_START = r"""% Run pdflatex twice: longtable sets its columns in the second pass.
+\documentclass[10pt]{article}
 \usepackage[a4paper, landscape, margin=12mm]{geometry}
 \usepackage{booktabs, longtable}
 \setlength{\tabcolsep}{4pt}
@@ -265,7 +274,8 @@ def _tex(text: str) -> str:
 def console(long: pd.DataFrame, heading: Mapping[str, Any], baselines: pd.DataFrame | None = None) -> Group:
     """Return ours beside the paper's for a terminal of 120 columns, one block per data set; arguments as `markdown`.
 
-    A block whose cells share one verdict says it once, in its title, and shows intervals in its place.
+    A block whose cells share one verdict says it once, in its title, and shows intervals in its place; so does one
+    beside which nothing was published.
     """
     layout, decimals = with_baselines(grid(long), baselines), decimals_of(long)
     blocks = [_console_block(layout, columns, decimals) for columns in _console_columns(layout)]
@@ -286,26 +296,32 @@ def _console_block(layout: Grid, columns: list[Head], decimals: Mapping[str, int
     records = [record for (_, column), record in layout.cells.items() if column in columns and "verdict" in record]
     verdicts = {str(record["verdict"]).replace("_", " ") for record in records}
     common = verdicts.pop() if len(verdicts) == 1 else ""
-    title = titled(name(records[0]["dataset"]), data_of(pd.DataFrame(records)))
-    table = _console_heads(layout, columns, f"{title}, every cell: {common}" if common else title, bool(common))
+    dataset = "" if "dataset" in layout.side else titled(name(records[0]["dataset"]), data_of(pd.DataFrame(records)))
+    title = ", ".join(filter(None, [dataset, f"every cell: {common}" if common else ""]))
+    intervals = bool(common) or not layout.compared
+    table = _console_heads(layout, columns, title, intervals)
     for above, row in zip([layout.rows[0], *layout.rows], layout.rows, strict=False):
         if len(row) > 1 and above[0] != row[0]:
             table.add_section()
-        cells = [content(layout.cells.get((row, column)), decimals) for column in columns]
-        shown = [(_console_number(cell), cell.published, cell.interval if common else cell.verdict) for cell in cells]
-        table.add_row(*map(name, row), *itertools.chain.from_iterable(shown))
+        shown: list[str | Text] = [*map(name, row)]
+        for column in columns:
+            cell = content(layout.cells.get((row, column)), decimals)
+            paper = [cell.published] if layout.compared else []
+            shown += [_console_number(cell), *paper, cell.interval if intervals else cell.verdict]
+        table.add_row(*shown)
     return table
 
 
 def _console_heads(layout: Grid, columns: list[Head], title: str, intervals: bool) -> Table:
-    """Return a block without rows: three columns for each column of the paper."""
+    """Return a block without rows: three columns for each column of the paper, two where there is no paper."""
     table = Table(title=f"\n{title}", title_justify="left", box=SIMPLE_HEAD, padding=0, show_edge=False)
     for key in layout.side:
         table.add_column(f"\n{key}")
     for column in columns:
         metric = " ".join(map(name, column[layout.top[0] == "dataset" :]))
         table.add_column(f"{metric}\nours", justify="right")
-        table.add_column("\npaper", justify="right", style="dim")
+        if layout.compared:
+            table.add_column("\npaper", justify="right", style="dim")
         table.add_column("\n95 % interval" if intervals else "\nverdict")
     return table
 

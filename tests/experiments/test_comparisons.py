@@ -35,7 +35,8 @@ def matrix():
     cells = [(f"epsilon={e};omega={o}", 0.8 + e / 100 + o / 1000) for e in (0.5, 1) for o in (6, 8, 10)]
     frame = pd.DataFrame(cells, columns=["arguments", "ours"])
     frame = frame.assign(dataset="isic2018", network="focusnet", loss="adaptive_log", metric="jaccard", data="phantom")
-    return frame.assign(published=frame["ours"] - 0.01, unit="percent", **{"class": "foreground"})
+    published = frame["ours"] - 0.01
+    return frame.assign(published=published, verdict="not_real", unit="percent", **{"class": "foreground"})
 
 
 @pytest.mark.parametrize("draw", [draw_distributions, draw_critical_differences, draw_gamma, draw_heat])
@@ -114,6 +115,23 @@ def test_gamma_names_what_was_not_run(tmp_path):
     assert text.count(">not run</text>") == 1
 
 
+def test_over_gamma_every_loss_looks_as_in_the_legend_and_no_point_lies_outside(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(ink, "write", lambda figure, _: drawn.append(figure))
+    panel = {"focal": {5: 0.6, 0.5: 0.7, 2: 0.65, 1: 0.8}, "tversky": 0.72, "focal_tversky": 0.75}
+    comparisons.over_gamma({"drive": panel}, "Fig. 3", tmp_path / "x", data="real")
+    axes, (legend,) = drawn[0].axes[0], drawn[0].legends
+    looks = [[(one.get_color(), one.get_linestyle(), one.get_marker()) for one in lines]
+             for lines in (axes.lines, legend.get_lines())]  # fmt: skip
+    assert looks[0] == looks[1]
+    assert len(set(looks[0])) == 3
+    low, high = axes.get_xlim()
+    for line in axes.lines:
+        assert list(line.get_xdata()) == [0.5, 1, 2, 5]
+        assert low < 0.5 < 5 < high
+        assert line.get_markevery() == 1 or 0 < len(line.get_xdata()[slice(line.get_markevery()[0], None, 2)]) < 4
+
+
 def test_the_matrix_prints_every_value(tmp_path):
     frame = matrix()
     frame.loc[0, "ours"] = np.nan
@@ -121,3 +139,10 @@ def test_the_matrix_prints_every_value(tmp_path):
     assert text.count(">not run</text>") == 1
     assert all(f">{100 * value:.2f}</text>" in text for value in frame["published"])
     assert ">epsilon</text>" in text
+
+
+def test_a_matrix_of_ones_own_is_drawn_alone(tmp_path):
+    text = text_of(comparisons.heat(matrix().assign(published=np.nan), "Mine", tmp_path / "x"))
+    assert ">Ours, in %</text>" in text
+    assert "Published" not in text
+    assert "not run" not in text

@@ -51,6 +51,9 @@ MISTAKES = [  # --set, what the sentence must hold
     ("datasets.drive={reader: brats2020, options: {enhancing_label: 5}}", "input should be 3 or 4, found 5"),
     ("datasets.drive.split.fractions=[0.5, 0, 0.2]", "three shares that add up to 1"),
     ("datasets.drive.split.fractions=[0.6, 0.2, 0.2]", "uses no validation cases"),
+    ("datasets.drive.split.fractions=[0, 0, 1]", "split.fractions: no case is left for training. Give it a share"),
+    ("datasets.drive.split.fractions=[1, 0, 0]", "split.fractions: no case is left for test. Give it a share"),
+    ("datasets.mine={reader: folder, phantom: {cases: 4, size: 32}}", "datasets.mine.phantom: there are no phantoms"),
     ("datasets.drive.split.kind=rnd", "'random', 'official', 'file' or 'folds', found 'rnd'"),
     ("datasets.drive.split.kind=file", "kind file needs `path`, or `development` and `test`"),
     ("datasets.drive.split={kind: folds, fold: 5}", "expected a fold below 5, found 5"),
@@ -69,6 +72,7 @@ MISTAKES = [  # --set, what the sentence must hold
     ("losses.dice.pool=image", "expected one of sample, batch, found 'image'"),
     ("losses.dice.include_background=no", "losses.dice.include_background: expected true or false, found 'no'"),
     ("losses.adaptive_log.base={name: dice, include_background: 1}", "expected true or false, found 1"),
+    ("losses.adaptive_log.base={name: dice, pool: batch}", "`pool` of a base is that of the loss around it"),
     ("losses.adaptive_log.base=null", "losses.adaptive_log.base: expected a value such as 'dice', found none"),
     ("losses.adaptive_log.base=dise", "unknown name `dise`; did you mean `dice`?"),
     ("losses.dice.from_logits=true", "`from_logits` is set by the program"),
@@ -121,8 +125,7 @@ MISTAKES = [  # --set, what the sentence must hold
     ("grid.loss=3", "--set grid.loss: input should be a valid list, found 3"),
     ("grid.network=[{a: 1}]", "--set grid.network.0: input should be a valid string, found {'a': 1}"),
     ("grid.network={? [a, b] : 1}", "--set grid.network:1: expected a word as a key, found a sequence"),
-    ("training.epochs=!!int [1]", "--set training.epochs:1: not YAML: this value is no int. Take the tag out"),
-    ("training.xla=!!bool maybe", "--set training.xla:1: not YAML: this value is no bool. Take the tag out"),
+    ("training.epochs=!!int 1", "--set training.epochs:1: expected plain data, found the tag tag:yaml.org,2002:int."),
     ("seeds=[]", "at least 1 item"),
     ("seeds=[0, 0]", "--set seeds: value error, expected different values, found [0, 0]"),
     ("seeds=[-1]", "greater than or equal to 0, found -1"),
@@ -152,6 +155,15 @@ def test_a_sweep_that_cannot_become_a_row_is_refused_before_training(changes, se
     assert sentence in str(caught.value)
 
 
+SYMBOLS = "symbols={table1_rows: gamma, table2: epsilon}"
+
+
+@pytest.mark.parametrize("change", ["losses.adaptive_log.gamma=0", "sweep={adaptive_log: {gamma: [0, 1]}}"])
+def test_arguments_are_checked_as_what_their_symbols_are(change):
+    with pytest.raises(ConfigError, match=r"adaptive_log\.epsilon: expected a number in \(0, inf\), found 0"):
+        config.read(TABLE, "paper", [SYMBOLS, "report.gamma_selection=best_test", change])
+
+
 def test_losses_that_are_compared_over_batches_need_batches_of_one_size():
     changes = ["evaluation.aggregation=keras_batch", "overrides=[{where: {loss: dice}, training: {batch_size: 2}}]"]
     with pytest.raises(ConfigError, match="losses need batches of one size"):
@@ -160,19 +172,21 @@ def test_losses_that_are_compared_over_batches_need_batches_of_one_size():
 
 LAST = "training={selection: last, schedule: none, stop_early: null}"
 FILE = "datasets.drive.split={kind: file, path: split.csv}"
-WITHOUT_VALIDATION = [  # table, changes, what the sentence must hold; None: they are not missed
-    ("ufl_table3", [], "of 2 cases none is left for validation, and training needs some. Give more"),
-    ("ufl_table3", [LAST], "none is left for validation, and `evaluation.parts` asks for them. Give more"),
-    ("ufl_table3", [LAST, FILE], "the split file names no validation case, and `evaluation.parts` asks for them. Add"),
-    ("ufl_table3", [FILE], "the split file names no validation case, and training needs some. Add them"),
-    ("table3", [], None),
+WITHOUT = [  # table, changes, part without cases, what the sentence must hold; None: they are not missed
+    ("ufl_table3", [], "validation", "of 2 cases none is left for validation, and training needs some. Give more"),
+    ("ufl_table3", [LAST], "validation", "none is left for validation, and `evaluation.parts` asks for them. Give mo"),
+    ("ufl_table3", [LAST, FILE], "validation", "file names no validation case, and `evaluation.parts` asks for them."),
+    ("ufl_table3", [FILE], "validation", "the split file names no validation case, and training needs some. Add them"),
+    ("table3", [], "validation", None),
+    ("table3", [], "test", "of 2 cases none is left for test, and the table is made of them. Give more"),
+    ("ufl_table3", [FILE], "test", "the split file names no test case, and the table is made of them. Add them"),
 ]
 
 
-@pytest.mark.parametrize(("table", "changes", "sentence"), WITHOUT_VALIDATION)
-def test_a_split_without_the_validation_cases_that_are_looked_at_is_refused(table, changes, sentence):
+@pytest.mark.parametrize(("table", "changes", "part", "sentence"), WITHOUT)
+def test_a_split_without_cases_that_are_looked_at_is_refused(table, changes, part, sentence):
     settings = grid.points(config.read(TABLE.with_name(f"{table}.yaml"), "paper", changes))[0].settings
-    division = {"train": ["a"], "validation": [], "test": ["b"]}
+    division = {"train": ["a"], "validation": ["b"], "test": ["c"], part: []}
     with pytest.raises(DataError, match=re.escape(sentence)) if sentence else contextlib.nullcontext():
         check_division("drive", division, settings)
 
@@ -325,6 +339,43 @@ def test_the_example_says_only_what_differs_from_the_defaults():
 def test_the_command_line_goes_before_every_override():
     points = grid.points(config.read(TABLE, "cpu", ["training.steps=7"]))
     assert {point.settings["training"]["steps"] for point in points} == {7}
+
+
+COMBO = {"alpha": 0.5, "beta": 0.5, "pool": "batch", "include_background": False, "smooth": 0.5}
+BASE = {"name": "dice", "include_background": False, "smooth": 0.5}
+CHANGED = [  # table, --set, section, entry, what it holds then
+    ("table3", "losses.combo.alpha=0.3", "losses", "combo", {**COMBO, "alpha": 0.3}),
+    ("table3", "losses={combo: {alpha: 0.3}}", "losses", "combo", {**COMBO, "alpha": 0.3}),
+    ("table3", "losses.combo={name: dice}", "losses", "combo", {"name": "dice"}),
+    ("table3", "losses.combo.name=dice", "losses", "combo", {"name": "dice"}),
+    ("table3", "losses.adaptive_log.base.smooth=1", "losses", "adaptive_log.base", {**BASE, "smooth": 1}),
+    ("table3", "losses.adaptive_log.base={name: jaccard}", "losses", "adaptive_log.base", {"name": "jaccard"}),
+    ("table3", "networks.unet.filters=16", "networks", "unet", {"name": "unet_all", "filters": 16}),
+    ("table3", "networks.unet={name: unet_ufl}", "networks", "unet", {"name": "unet_ufl"}),
+    ("example_folder", "networks.unet_demo.filters=4", "networks", "unet_demo", {"name": "unet_demo", "filters": 4}),
+]
+
+
+@pytest.mark.parametrize(("table", "setting", "section", "entry", "expected"), CHANGED)
+def test_the_command_line_changes_one_option_and_a_name_begins_anew(table, setting, section, entry, expected):
+    found = getattr(config.read(TABLE.with_name(f"{table}.yaml"), "paper", [setting]), section)
+    for key in entry.split("."):
+        found = found[key]
+    assert found == expected
+
+
+def test_a_profile_replaces_whole_entries(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(HEAD + "losses: {dice: {smooth: 2}}\nprofiles: {cpu: {losses: {dice: {pool: batch}}}}\n")
+    assert config.read(path, "cpu").losses == {"dice": {"pool": "batch"}}
+
+
+THINNED = [("paper", ["grid.loss=[dice, adaptive_log]"], True), ("paper", ["training.epochs=3"], False)]
+
+
+@pytest.mark.parametrize(("profile", "changes", "thinned"), THINNED)
+def test_fewer_cells_than_the_file_has_are_told(profile, changes, thinned):
+    assert ("thinned" in config.read(TABLE, profile, changes).title) is thinned
 
 
 def test_profiles_change_only_what_they_name():

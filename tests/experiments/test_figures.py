@@ -30,7 +30,15 @@ def history(validation=False):
 def cells():
     places = [(loss, metric) for loss in LOSSES for metric in ("recall", "jaccard")]
     frame = pd.DataFrame(places, columns=["loss", "metric"]).assign(
-        dataset="drive", network="unet", arguments="", unit="percent", data="phantom", published=0.7, low=0.6, high=0.8
+        dataset="drive",
+        network="unet",
+        arguments="",
+        unit="percent",
+        data="phantom",
+        published=0.7,
+        low=0.6,
+        high=0.8,
+        verdict="not_real",
     )
     return frame.assign(ours=[0.71, 0.72, 0.73, np.nan], **{"class": "foreground"})
 
@@ -188,6 +196,20 @@ def test_every_class_has_an_outline_and_its_name_in_the_legend(classes, first, t
     assert "true positive" not in text
 
 
+@pytest.mark.parametrize("shape", [(4, 4), (4, 4, 3)], ids=["grey", "colour"])
+def test_outlines_stand_on_an_image_that_is_dimmed_outside_the_mask(shape, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(ink, "write", lambda figure, _: drawn.append(figure))
+    row = {"id": "a", "image": np.full(shape, 200, np.uint8), "classes": ("background", "a", "b"), "truth": TRUTH}
+    row |= {"predictions": {"dice": PREDICTION}, "mask": np.arange(16).reshape(4, 4) < 8}
+    examples.examples([row], "mine", tmp_path / "examples", data="real")
+    for axes in drawn[0].axes[1:]:
+        (image,) = (shown.get_array() for shown in axes.images)
+        assert image.shape == shape
+        assert (image[:2] == 200).all()
+        assert (image[2:] == 100).all()
+
+
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_the_axial_slice_with_the_most_foreground(axis):
     truth = np.zeros((4, 4, 4), np.uint8)
@@ -213,6 +235,11 @@ def test_cells_have_a_panel_per_column_and_a_row_per_loss(tmp_path):
     svg, _ = draw_cells(tmp_path / "cells")
     text = svg.read_text(encoding="utf-8")
     assert all(label in text for label in (">Recall<", ">Jaccard<", ">Dice<", ">Adaptive log<"))
+
+
+def test_beside_ones_own_cells_no_published_value_is_promised(tmp_path):
+    svg, _ = figures.cells(cells().assign(published=np.nan), "Mine", tmp_path / "cells")
+    assert "published" not in svg.read_text(encoding="utf-8")
 
 
 def test_every_published_loss_has_a_look_of_its_own():

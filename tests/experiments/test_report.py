@@ -215,12 +215,17 @@ def test_figures_that_a_kill_left_half_drawn_are_drawn_again(report, tmp_path):
     assert len(drawn) == 2
 
 
-def test_a_data_set_without_the_case_that_was_asked_for_shows_the_median_one(report, tmp_path):
-    one = replace(report, case="of another data set").pictures(report.tables())
+@pytest.mark.parametrize("part", ["none", "train"])
+def test_where_no_run_predicted_the_case_that_was_asked_for_the_median_one_is_shown(report, tmp_path, part):
+    case = "of another data set"
+    if part == "train":  # a case that no run predicted
+        case = report.opened["isic2018"].parts(report.points[0].settings)["train"][0].id
+    one = replace(report, case=case).pictures(report.tables())
     example = next(picture for picture in one._blocks[0][1] if picture.name.startswith("examples"))
     assert example.caption.startswith("The case with the median")
     example.draw(tmp_path / example.name)
-    assert len(list(tmp_path.glob("examples-*.svg"))) == 1
+    (drawn,) = tmp_path.glob("examples-*.svg")
+    assert drawn.read_text(encoding="utf-8").count(">not run<") == 1  # the loss that diverged
 
 
 def test_a_finished_run_whose_last_record_was_lost_is_told_as_finished(report, tmp_path):
@@ -252,6 +257,40 @@ def test_worst_cases_come_first(report):
     worst = report._worst(section)
     assert [row["value"] for row in worst] == sorted(row["value"] for row in worst)
     assert {label for row in worst for label, _ in row["links"]} == {"Dice", "Combo", "Adaptive log"}
+
+
+def test_more_rows_than_lines_can_be_told_apart_leave_out_lines_alone_and_say_so(report, monkeypatch):
+    monkeypatch.setattr(pictures, "MOST_ROWS", 3)
+    made = report.tables()
+    drawn = report.pictures(made)
+    assert [[one.name.split("-")[0] for one in kept] for _, kept in drawn._blocks] == 2 * [
+        ["distributions", "examples"]
+    ]
+    content = report._page(made, report._heading(made), report._baselines(), drawn)
+    assert all(section["worst"] for section in content["sections"])
+    assert page.render(content).count("are left out: 3 lines can be told apart, and there are 4.") == 2
+
+
+def test_worst_cases_of_several_classes_name_the_class(report, monkeypatch):
+    made = report.tables()
+    kidney = made.values.assign(**{"class": "kidney"})
+    monkeypatch.setattr(pictures.Pictures, "_rocs", lambda *_: ())
+    content = report._page(
+        made, report._heading(made), report._baselines(), report.pictures(made._replace(values=kidney))
+    )
+    assert "with the worst mean Jaccard of Kidney over losses" in page.render(content)
+
+
+def test_a_comparison_of_ones_own_speaks_of_no_paper(report):
+    own = replace(report, config=report.config.model_copy(update={"table": "mine", "title": "Mine"}), source=None)
+    own = replace(own, again="uv run scripts/compare_losses.py mine.yaml", profile="demo")
+    own.write(Console(file=io.StringIO(), width=120))
+    for file in (*own.folder.glob("table.*"), own.folder / "report.html", *own.folder.glob("figures/*.svg")):
+        text = file.read_text(encoding="utf-8").replace("a4paper", "A4")
+        text = re.sub("<style>.*?</style>", "", text, flags=re.DOTALL)
+        found = re.findall(r".{0,40}(?:[Pp]aper|[Pp]ublished|no.reference).{0,40}", text)
+        assert not found, (file.name, found)
+    shutil.rmtree(own.folder)
 
 
 def test_runs_that_points_share_are_listed_and_charged_once(report):

@@ -6,10 +6,12 @@ from importlib.resources import files
 import pandas as pd
 import pytest
 from rich.console import Console
+from rich.table import Table
 
 from rareseg.evaluation import compare
 from rareseg.experiments import tables
 from rareseg.experiments.layout import data_of, grid
+from rareseg.experiments.markdown import escaped
 
 TABLES = ["table1", "table2", "table3", "table4", "ufl_table2", "ufl_table3", "ufl_table4", "ufl_table5", "ufl_table6"]
 HEADING = {
@@ -88,7 +90,7 @@ def test_layout_follows_from_what_varies(table, side, top, rows, columns):
 
 def test_a_table_about_data_sets_has_a_row_for_each():
     cells = published("ufl_table1")
-    frame = cells.assign(arguments="", ours=1.0, unit="count")
+    frame = cells.assign(arguments="", ours=1.0, published=1.0, verdict="match", unit="count")
     layout = grid(frame)
     assert layout.side == ["dataset"]
     assert ("kits19",) in layout.rows
@@ -181,8 +183,56 @@ def test_a_baseline_fills_every_column_of_a_sweep():
     assert "| best threshold | 50.00 |" in tables.markdown(frame, HEADING, baseline)
 
 
+def test_where_rows_are_data_sets_each_has_baselines_of_its_own():
+    table = long_frame("ufl_table5")
+    one = table[cell_of(table, loss="unified_focal_asymmetric", metric="dsc")]
+    frame = pd.concat([one, one.assign(dataset="drive")])
+    thresholds = frame[["dataset", "metric", "class"]].assign(baseline="best threshold", ours=[0.2, 0.7])
+    text = tables.markdown(frame, HEADING, thresholds)
+    assert "| best threshold, BraTS20 | 0.200 |" in text
+    assert "| best threshold, DRIVE | 0.700 |" in text
+    (block,) = [part for part in tables.console(frame, HEADING, thresholds).renderables if isinstance(part, Table)]
+    assert block.title == "\nevery cell: not real"  # names neither of the two
+
+
+RENDERED = [tables.markdown, tables.latex, lambda *given: printed(tables.console(*given))]
+
+
+def own_frame():
+    """Return a table of one's own, with one run that failed."""
+    nothing = {"published": float("nan"), "published_text": "", "verdict": "no_reference", "protocol": "paper"}
+    frame = long_frame("ufl_table2", "real").assign(**nothing, published_rank=pd.NA)
+    missing = {"ours": float("nan"), "low": float("nan"), "high": float("nan"), "verdict": "failed"}
+    return changed(frame, missing, loss="dice")
+
+
+@pytest.mark.parametrize("render", RENDERED)
+def test_a_table_of_ones_own_speaks_of_no_paper(render):
+    text = render(own_frame(), {"title": "Mine"}).replace("a4paper", "A4")
+    for word in ("paper", "published", "reference", "verdict"):
+        assert word not in text
+    assert "32 cells: 4 failed." in text
+    assert "[0.49" in text.replace("\n", "")
+
+
+def test_wide_text_of_ones_own_has_no_verdict_but_of_what_is_missing():
+    found = tables.wide(own_frame()).set_index("loss")["dsc verdict"]
+    assert found["dice"] == "failed"
+    assert set(found.drop("dice")) == {""}
+
+
+def test_several_numbers_of_seeds_are_told_as_such():
+    frame = changed(long_frame(), {"seed": "0-2"}, network="unet")
+    assert "| Seeds | 0-2 or 0, by row |" in tables.markdown(frame, HEADING)
+
+
+def test_no_sign_means_anything_in_markdown():
+    assert escaped("[a](b) ~~c~~ &amp; *d*") == r"\[a\](b) \~\~c\~\~ \&amp; \*d\*"
+
+
 def test_latex_escapes_and_closes_what_it_opens(baselines):
     text = tables.latex(long_frame(), HEADING, baselines)
+    assert text.startswith("% Run pdflatex twice")
     assert r"leak\_of the split \& more, 100 \%." in text
     assert text.count("{") == text.count("}")
     for environment in ("document", "longtable"):
@@ -239,7 +289,7 @@ def test_every_published_table_can_be_shown(table):
         assert all(value in text for text in texts)
 
 
-@pytest.mark.parametrize("render", [tables.markdown, tables.latex, lambda *given: printed(tables.console(*given))])
+@pytest.mark.parametrize("render", RENDERED)
 def test_the_same_frame_gives_the_same_text_and_stays_as_it_was(render):
     frame = long_frame()
     before = frame.copy()
