@@ -21,8 +21,8 @@ class SegmentationLoss(keras.losses.Loss):
     Args:
         from_logits: Whether the network's output is logits (recommended) or probabilities.
         ignore_class: Pixels with this label enter no sum, no count and no gradient. Other labels outside the known
-            classes belong to no class: they cost whatever a network gives to a known class in an overlap. One-hot
-            labels have no such pixels; give them weight 0.
+            classes belong to no class: they cost whatever a network gives to a known class in an overlap, and nothing
+            in `wasserstein_dice`. One-hot labels have no such pixels; give them weight 0.
         pool: "sample": one value per sample from its own pixels. "batch": all sums run over the batch, as if it
             were one sample, and all values are equal.
         reduction: As in Keras.

@@ -142,7 +142,7 @@ class Pixels:
         count = self.sum(self.truth.weighted(self.truth.lacks[0] * self.truth.lacks[1]))
         # What the classes leave of all errors, for a masked sum of its own would keep one plane more.
         left = self.sum(self.truth.weighted(error)) - ops.sum(fn, axis=-1)
-        to_1 = ops.where(count > 0, left, 0.0)
+        to_1 = ops.where(count > 0, ops.minimum(ops.maximum(left, 0.0), count), 0.0)
         return ops.stack([count - to_1, to_1], axis=-1)
 
     @cached_property

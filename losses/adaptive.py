@@ -20,7 +20,7 @@ class AdaptiveLog(Based):
     Args:
         base: The loss x: a name, a mapping of name and arguments, or a loss of this package. A name or mapping gets
             from_logits, ignore_class and pool from here; class weights, smooth and the like are given in it.
-        gamma: Where the logarithm begins, in units of x.
+        gamma: Where the logarithm ends, in units of x.
         omega: Height of the logarithm.
         epsilon: Its curvature; small is steep.
     """

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from rareseg.losses._pixels import Pixels, safe_divide
+from rareseg.losses._prediction import LARGEST_MARGIN
 from rareseg.losses.entropy import balanced, cross_entropy, focal, topk
 from rareseg.losses.overlap import RegionLoss, dice, focal_tversky, soft_power
 
@@ -223,8 +224,12 @@ class ExponentialLog(RegionLoss):
         """Return the loss of each sample."""
         region = self.class_mean(soft_power(self._log_dice(pixels), self.gamma), pixels)
         exponent = self.gamma if self.gamma_ce is None else self.gamma_ce
-        weights = self._frequency_weights(pixels)
-        entropy = pixels.mean(lambda term: term.weigh(weights) * soft_power(term.ce, exponent))
+        weights, largest = self._frequency_weights(pixels), LARGEST_MARGIN ** (1 / max(1, exponent))
+
+        def powered(ce: Any) -> Any:
+            return soft_power(ops.minimum(ce, largest) if exponent > 1 else ce, exponent)
+
+        entropy = pixels.mean(lambda term: term.weigh(weights) * powered(term.ce))
         return self.weight * region + (1 - self.weight) * entropy
 
     def _log_dice(self, pixels: Pixels) -> Any:

@@ -24,8 +24,8 @@ def signed_distance(labels: np.ndarray, classes: int, spacing: Sequence[float] |
 
     Returns:
         For each class the distance to its border, float32 (B, *space, K): outside +d to the nearest of its pixels,
-        inside -(d to the nearest other pixel - the least spacing), so that it is 0 just inside and never positive
-        there. All 0 where the class is absent or fills the image.
+        inside -(d to the nearest other pixel - the least spacing), so that it is never positive
+        there, and 0 beside a border along the finest axis. All 0 where the class is absent or fills the image.
 
     Raises:
         ValueError: ``spacing`` has not one positive entry per spatial axis.

@@ -42,7 +42,7 @@ def deep_supervision(
             raise ValueError("deep_supervision: give one loss per output, or one loss and the weights of all outputs")
         losses = [losses] * len(weights)
     if not losses:
-        raise ValueError(f"deep_supervision: give at least one loss, got {losses!r}")
+        raise ValueError("deep_supervision: give at least one loss, and one weight for each")
     halves = 0.5 ** np.arange(len(losses))[::-1]
     shares = [float(weight) for weight in (halves / halves.sum() if weights is None else weights)]
     if len(shares) != len(losses):

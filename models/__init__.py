@@ -35,6 +35,7 @@ def build(config: str | Mapping[str, Any], input_shape: tuple[int | None, ...], 
         supervision it has several outputs, coarse to fine, the last of them ``output``; see `final`.
 
     Raises:
+        TypeError: ``config`` is no name and no mapping.
         ValueError: A name, option, size or number of classes that cannot be.
     """
     name, options = _resolve(config)
@@ -85,8 +86,12 @@ def _plain(option: Option) -> dict[str, Any]:
 
 def _resolve(config: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """Return the preset's name and all options, checked."""
+    if not isinstance(config, str | Mapping):
+        raise TypeError(f"A network is a name or a mapping, got {config!r}.")
     given = {"name": config} if isinstance(config, str) else dict(config)
     name = given.pop("name", None)
+    if name is None:
+        raise ValueError(f"A network needs a name, got {config!r}.")
     if not isinstance(name, str) or name not in _FAMILIES:
         raise unknown("network", name, _FAMILIES)
     options = _options(name)
@@ -99,7 +104,7 @@ def _resolve(config: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
 
 
 def _check_shape(name: str, shape: tuple[int | None, ...], factor: int) -> None:
-    if len(shape) not in (3, 4) or shape[-1] is None:
+    if len(shape) not in (3, 4) or shape[-1] is None or shape[-1] < 1:
         raise ValueError(f"{name}: input_shape must be (H, W, C) or (D, H, W, C) with C known, got {shape}.")
     for size in shape[:-1]:
         if size is not None and (size < 1 or size % factor):

@@ -35,7 +35,6 @@ LOOKS: dict[Any, Any] = {
     "legend.fontsize": 7,
     "legend.handlelength": 1.8,
     "figure.constrained_layout.use": True,
-    "svg.fonttype": "none",  # outlines of letters would be most of the file
 }
 CODE: Any = {"family": "DejaVu Sans Mono", "weight": "bold"}
 

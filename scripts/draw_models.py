@@ -48,7 +48,6 @@ KINDS = {  # of a block: its colour
     "head": "#e0d4f0",
 }
 GREY = "#555555"
-LOOKS: dict[Any, Any] = {**RC, "svg.fonttype": "none"}
 HEIGHT, LETTER = 18, 4
 """Of a box, and width of a letter in it, in points, as all that follows."""
 GAP, STEP, LANE = 14, 23, 2.5
@@ -78,6 +77,11 @@ class Block:
     level: int
     column: int = 0
     slot: int = 0
+
+    @property
+    def pools(self) -> bool:
+        """Return whether it is a smaller image, which more than one block may read."""
+        return self.layers[0].name == self.name and "Pooling" in type(self.layers[0]).__name__
 
     @property
     def channels(self) -> str:
@@ -119,8 +123,8 @@ def read_blocks(model: keras.Model) -> list[Block]:
     owner: dict[str, Block] = {}
     for layer in model.layers:
         name = PART.sub("", layer.name)
-        if name in found and isinstance(layer, keras.layers.Concatenate):  # what it joins is more than its block
-            name = layer.name
+        if name in found and (isinstance(layer, keras.layers.Concatenate) or found[name].pools):
+            name = layer.name  # what it joins is more than its block, or what it reads is the pyramid's
         block = owner[layer.name] = found.setdefault(name, Block(name, [], [], 0))
         block.layers.append(layer)
         for tensor in keras.tree.flatten(layer.input if layer.name != "image" else []):
@@ -273,7 +277,7 @@ def outline(shapes: Iterable[list[Point]], closed: bool = False) -> Path:
 def svg(name: str, model: keras.Model) -> str:
     """Return the picture of a network as a file's content."""
     text = io.StringIO()
-    with matplotlib.rc_context(LOOKS):
+    with matplotlib.rc_context(RC):
         draw_network(model).savefig(text, format="svg", metadata={"Title": name, "Date": None})
     return "".join(f"{line.strip()}\n" for line in text.getvalue().splitlines())
 

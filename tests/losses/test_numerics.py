@@ -39,6 +39,27 @@ def test_extreme_logits_have_finite_values_and_gradients(name, differentiate):
             assert np.isfinite(gradient).all(), channels
 
 
+@pytest.mark.parametrize("gamma_ce", [1.3, 2, 10])
+def test_powers_of_extreme_cross_entropies_are_finite(gamma_ce, differentiate):
+    logits = mixture(2, EXTREMES)
+    loss = losses.get("exponential_log", gamma_ce=gamma_ce, from_logits=True, reduction=None)
+    found = differentiate(loss, np.random.default_rng(3).integers(0, 2, logits.shape[:-1]), logits)
+    assert all(np.isfinite(one).all() for one in found)
+
+
+@pytest.mark.parametrize("name", ["focal_tversky", "hybrid_focal"])
+def test_few_false_positives_are_never_fewer_than_none(name, differentiate):
+    """Pixels of no class get what the true classes leave of a large sum, which may round below 0."""
+    generator = np.random.default_rng(0)
+    label = generator.integers(0, 2, (8, 128, 128))
+    logits = np.where(label[..., None] == 1, [2.0, -2.0], [17.0, 0.0]) + generator.normal(size=(8, 128, 128, 1))
+    label[:, 0, 0], logits[:, 0, 0] = 7, [17, 0]
+    gamma = {"focal_tversky": "gamma", "hybrid_focal": "tversky_gamma"}[name]
+    loss = losses.get(name, **{"delta": 0, gamma: 1.5}, from_logits=True, reduction=None)
+    found = differentiate(loss, label, logits.astype("float32"))
+    assert all(np.isfinite(one).all() for one in found)
+
+
 @pytest.mark.parametrize("channels", [1, 2, 3])
 def test_logits_that_are_no_number_are_not_hidden(name, channels, differentiate):
     logits = mixture(channels, [2.0])

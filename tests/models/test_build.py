@@ -198,7 +198,7 @@ def test_ranges_and_choices_are_enforced(name):
             2,
             "Unknown network 'unet_al': the nearest is 'unet_all', known are unet_all, unet_demo",
         ),
-        ({"filters": 8}, (16, 16, 1), 2, "Unknown network None"),
+        ({"filters": 8}, (16, 16, 1), 2, "A network needs a name"),
         ({"name": ["unet_all"]}, (16, 16, 1), 2, "Unknown network"),
         (
             {"name": "unet_all", "filter": 8},
@@ -229,6 +229,7 @@ def test_ranges_and_choices_are_enforced(name):
         ("unet_all", (0, 16, 1), 2, "positive multiple of 16, got 0"),
         ("unet_all", (16, 16), 2, r"input_shape must be \(H, W, C\) or \(D, H, W, C\) with C known, got \(16, 16\)"),
         ("unet_all", (16, 16, None), 2, "with C known"),
+        ("unet_all", (16, 16, 0), 2, "with C known"),
         ("unet_all", (16, 16, 1), 0, "classes must be an integer of at least 1, got 0"),
         ("unet_all", (16, 16, 1), 2.0, "classes must be an integer"),
     ],
@@ -236,6 +237,11 @@ def test_ranges_and_choices_are_enforced(name):
 def test_mistakes_are_named(config, shape, classes, message):
     with pytest.raises(ValueError, match=message):
         models.build(config, shape, classes)
+
+
+def test_a_network_is_a_name_or_a_mapping():
+    with pytest.raises(TypeError, match="A network is a name or a mapping, got None"):
+        models.build(None, (16, 16, 1), 2)
 
 
 @pytest.mark.parametrize(
