@@ -60,8 +60,7 @@ class Cases:
 
     def _divided(self, settings: Mapping[str, Any]) -> dict[str, list[Any]]:
         division = settings["dataset"]["split"]
-        patches = settings["pipeline"]["patches"] if settings["pipeline"]["analysis"] == "patches" else None
-        if patches and patches["split_by"] == "patch":
+        if divides_patches(settings):
             return datasets.split(
                 pipeline.draw_patches(self.prepared, pipeline_settings(settings), division["seed"]), division
             )
@@ -118,6 +117,12 @@ def open_dataset(key: str, folder: Path, section: Mapping[str, Any]) -> datasets
     if section["values"] is not None:
         options["values"] = {int(value): label for value, label in section["values"].items()}  # JSON keys are text
     return datasets.open(section["reader"] or key, folder, exclude=section["exclude"], **options)
+
+
+def divides_patches(settings: Mapping[str, Any]) -> bool:
+    """Return whether the split of a run divides patches of all images, not the images."""
+    drawing = settings["pipeline"]
+    return drawing["analysis"] == "patches" and drawing["patches"]["split_by"] == "patch"
 
 
 def kind_of(dataset: datasets.Dataset) -> str:

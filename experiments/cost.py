@@ -13,7 +13,7 @@ from typing import Any
 
 from rareseg import datasets
 from rareseg.datasets.listing import by
-from rareseg.experiments.cases import open_dataset
+from rareseg.experiments.cases import divides_patches, open_dataset
 from rareseg.experiments.convolutions import activations, convolutions, macs, parameters
 from rareseg.experiments.grid import Point
 from rareseg.pipeline.preprocess import resampled
@@ -81,7 +81,7 @@ class Cost:
         steps, epochs = _steps(train, training)
         shape = _shape(known, settings)
         work = macs(settings["network"], shape, known.channels, known.classes)
-        whole = settings["pipeline"]["analysis"] == "patches" and settings["pipeline"]["patches"]["split_by"] == "patch"
+        whole = divides_patches(settings)
         windows = test if whole else sizes[2] * _windows(known, settings)
         voxels = test * math.prod(shape) if whole else sizes[2] * math.prod(known.grid)
         return cls(

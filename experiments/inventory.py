@@ -11,6 +11,7 @@ from rich.table import Column, Table
 
 from rareseg.datasets import whole
 from rareseg.experiments import config, grid, store
+from rareseg.experiments.cases import divides_patches
 from rareseg.experiments.markdown import escaped, table_line
 from rareseg.experiments.sections import DatasetSection
 
@@ -57,9 +58,7 @@ def plans(paths: Iterable[Path], profile: str) -> dict[str, list[Plan]]:
     for path in paths:
         read = config.read(path, profile)
         for key, section in read.datasets.items():
-            drawing = grid.settings_of(read, key)["pipeline"]
-            patches = drawing["analysis"] == "patches" and drawing["patches"]["split_by"] == "patch"
-            new = Plan(section.model_dump(mode="json"), [], patches)
+            new = Plan(section.model_dump(mode="json"), [], divides_patches(grid.settings_of(read, key)))
             known = found.setdefault(key, [])
             plan = next((one for one in known if (one.section, one.patches) == (new.section, new.patches)), new)
             if not plan.tables:

@@ -19,7 +19,7 @@ from rareseg import evaluation, pipeline
 from rareseg.datasets import whole
 from rareseg.evaluation.overlap import canonical
 from rareseg.experiments import grid, layout, page, scoring, stored, tables
-from rareseg.experiments.cases import Cases, pipeline_settings
+from rareseg.experiments.cases import Cases, divides_patches, pipeline_settings
 from rareseg.experiments.choices import choices
 from rareseg.experiments.config import Config
 from rareseg.experiments.pictures import Pictures
@@ -222,9 +222,7 @@ class Report:
             yield "Of each sweep the row is the point with the best test DSC: an upper bound, and no fair comparison."
         for key, cases in self.opened.items():
             settings = next(point.settings for point in self.points if point.dataset == key)
-            drawing = settings["pipeline"]
-            patches = drawing["patches"] or {}
-            if drawing["analysis"] == "patches" and patches["split_by"] == "patch":
+            if divides_patches(settings):
                 said = "" if self._own else " (as the paper says)"
                 yield f"{key}: patches of one image fall on both sides of the split{said}: a leak."
             elif shared := stored.groups_on_both_sides(cases, settings):
