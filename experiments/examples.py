@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import colorsys
 import itertools
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from rareseg.experiments.layout import name
 RC: dict[Any, Any] = {**ink.RC, "axes.grid": False, "font.size": 7}
 LONGEST = 192
 """Pixels of the longer side that are shown: more than a column has on paper, and a file of kilobytes."""
+HEADING = 16
+"""Letters of a line above a column, which is as wide as that."""
 
 WHITE, MAGENTA, LIME, OUTSIDE = (1.0, 1.0, 1.0), (0.93, 0.0, 0.75), (0.25, 0.85, 0.25), (0.35, 0.35, 0.35)
 NEARLY_WHITE, NEARLY_BLACK = "#fdfdfd", "#060606"  # of the legend: a dark page turns round white paper and black ink
@@ -58,7 +61,7 @@ def examples(rows: Sequence[Mapping[str, Any]], title: str, path: Path, *, data:
         for row, line in zip(rows, panels, strict=True):
             _example(line, row, losses)
         for axes, label in zip(panels[0], ["Image", "Truth", *map(name, losses)], strict=True):
-            axes.set_title(label.replace(" (", "\n("), fontsize=8)
+            axes.set_title("\n".join(textwrap.wrap(label, HEADING)), fontsize=8)
         handles = [
             Patch(facecolor=colour, edgecolor="#444444", linewidth=0.5, label=sign)
             for sign, colour in _signs(rows).items()

@@ -166,6 +166,9 @@ class Based(SegmentationLoss):
         config = super().get_config()
         if isinstance(self.base, SegmentationLoss):
             config["base"] = keras.saving.serialize_keras_object(self.base)
+        elif isinstance(self.base, Mapping):
+            plain = self.base_loss.get_config()
+            config["base"] = {key: value if key == "name" else plain[key] for key, value in self.base.items()}
         return config
 
     @classmethod

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rareseg.experiments import examples, figures, ink
+from rareseg.experiments import examples, figures, ink, layout
 
 LOSSES = ["dice", "adaptive_log"]
 TRUTH = np.array([[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]], dtype=np.uint8)
@@ -170,6 +170,15 @@ def test_examples_shorten_long_ids_and_show_missing_runs(tmp_path):
     assert "not run" in text
 
 
+def test_the_heading_of_an_example_is_no_wider_than_its_column(tmp_path):
+    row = {"id": "a", "image": np.zeros((4, 4)), "classes": TWO, "truth": TRUTH}
+    row["predictions"] = {"generalised_cross_entropy": PREDICTION, "my_sweep_of_a_long_argument": None}
+    svg, _ = examples.examples([row], "DRIVE", tmp_path / "examples", data="real")
+    text = svg.read_text(encoding="utf-8")
+    for line in ("Generalised", "cross entropy", "my_sweep_of_a_lo", "ng_argument"):
+        assert f">{line}<" in text
+
+
 NAMED = [  # classes after the background, the colours of the first two
     pytest.param(["kidney", "tumour"], ["#ff2a2a", "#3a7bff"], id="KiTS19"),
     pytest.param(["road", "house", "tree"], ["#ff2a2a", "#3a7bff"], id="three"),
@@ -242,10 +251,10 @@ def test_beside_ones_own_cells_no_published_value_is_promised(tmp_path):
     assert "published" not in svg.read_text(encoding="utf-8")
 
 
-def test_every_published_loss_has_a_look_of_its_own():
+def test_every_published_loss_has_a_look_of_its_own_and_what_has_one_has_a_name():
     tables = (file for file in files("rareseg.published").iterdir() if file.name.startswith(("table", "ufl_table")))
     losses = {loss for file in tables for loss in pd.read_csv(str(file), dtype=str)["loss"].dropna()}
-    assert losses <= set(ink.STYLES)
+    assert losses <= set(ink.STYLES) <= set(layout.NAMES)
     looks = [(style.colour, style.line) for loss, style in ink.STYLES.items() if loss != "unified_focal"]
     assert len(set(looks)) == len(looks)
 

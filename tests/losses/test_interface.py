@@ -147,6 +147,13 @@ def test_configurations_come_back_equal(name, draw, truth):
     np.testing.assert_array_equal(back(label, logits), loss(label, logits))
 
 
+def test_a_mapping_as_base_becomes_plain():
+    inner = {"name": "focal", "alpha": np.array([0.25, 0.75])}
+    loss = losses.get("adaptive_log", base={"name": "boundary", "base": inner, "weight": np.float64(0.5)})
+    plain = {"name": "boundary", "base": {"name": "focal", "alpha": [0.25, 0.75]}, "weight": 0.5}
+    assert json.loads(json.dumps(loss.get_config()))["base"] == plain
+
+
 def test_a_loss_object_as_base_comes_back():
     loss = losses.get("adaptive_log", base=losses.get("focal", gamma=3, from_logits=True))
     back = type(loss).from_config(json.loads(json.dumps(loss.get_config())))
