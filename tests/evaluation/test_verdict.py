@@ -168,6 +168,7 @@ TABLES = [  # cells by verdict, winners, orders, verdict
     pytest.param({"match": 4, "higher": 5}, "sd", "", "not reproduced", id="four of nine agree"),
     pytest.param({"match": 1, "higher": 2}, "std", "", "partly reproduced", id="winners alone"),
     pytest.param({"match": 1, "higher": 2}, "sd", "", "not reproduced", id="half of the winners alone"),
+    pytest.param({"match": 1, "higher": 2}, "sssdd", "", "not reproduced", id="three of five winners alone"),
     pytest.param({"match": 1, "higher": 2}, "sss", "o", "not reproduced", id="winners but opposed"),
     pytest.param({"match": 1, "higher": 2}, "uu", "", "not reproduced", id="nothing for it"),
 ]
